@@ -1,0 +1,1 @@
+//! Diglot: a live interpreter for phone calls on Asterisk.
