@@ -1,1 +1,12 @@
 //! Diglot: a live interpreter for phone calls on Asterisk.
+//!
+//! ```text
+//! gateway     asterisk, call ─▷ tile (rx, tx) ◁─▷ link::client
+//! translator  link::server ─▶ interpreter ─▶ vendor
+//! ```
+//! Direction of imports: `main → topology → {tile, call, asterisk, link, translator}`;
+//! `tile → net, rt`; `translator → interpreter, vendor, link`. `call` and `interpreter` do no I/O.
+//! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry `diglot_rt::msg`.
+
+pub mod config;
+pub mod vendor;

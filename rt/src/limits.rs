@@ -1,0 +1,59 @@
+//! Every bound of the real-time core, with the reason for its size and how the bounds relate.
+
+use crate::units::FRAME_MS;
+
+/// Legs one process carries at most. 1024 legs are 512 calls between two parties, twice what two
+/// shared cores are asked to carry, and keep a tile's memory below 16 MiB.
+pub const LEGS_MAX: usize = 1024;
+
+/// UDP ports one process listens on at most: two per language pair, eight pairs.
+pub const RTP_PORTS_MAX: usize = 16;
+
+/// Bytes of the largest datagram that is read; anything longer is cut by the kernel and refused.
+/// An Ethernet frame's payload, which 20 ms of any codec here fits.
+pub const DATAGRAM_BYTES_MAX: usize = 1500;
+
+/// Datagrams taken from one socket before the next socket has its turn.
+pub const RX_BATCH_MAX: usize = 64;
+
+/// Frames a ring between two stages of one tile holds: one for every leg, and as many again for a
+/// tick or wake-up that came late.
+pub const STAGE_RING_FRAMES: usize = 2 * LEGS_MAX;
+
+/// Frames between a tile and its link thread, all legs together: 160 ms when every leg speaks.
+pub const LINK_RING_FRAMES: usize = 8 * LEGS_MAX;
+
+/// Commands waiting for a tile: every leg added or removed twice.
+pub const COMMAND_RING_MAX: usize = 4 * LEGS_MAX;
+
+/// Events waiting for the control thread; what does not fit is counted.
+pub const EVENT_RING_MAX: usize = 4 * LEGS_MAX;
+
+/// Packets that wait in one leg's reorder window for one that is missing.
+pub const REORDER_PACKETS_MAX: usize = 8;
+
+/// Longest wait for a missing packet before the stream goes on without it.
+pub const REORDER_WAIT_MS_MAX: u64 = 60;
+
+/// Frames of the pause that is filled with silence on the uplink when a timestamp jumps forward;
+/// a longer jump is a new start (hold, restart), not a gap.
+pub const GAP_FRAMES_MAX: u32 = 50;
+
+/// Frames the playout buffer waits for before an utterance begins.
+pub const PLAYOUT_START_FRAMES: usize = 2;
+
+/// Frames the playout buffer of one leg holds: 240 ms.
+pub const PLAYOUT_FRAMES_MAX: usize = 12;
+
+/// How far ahead of the frame clock the link thread feeds the playout buffer.
+pub const FEED_LEAD_FRAMES: usize = 5;
+
+/// Ticks an utterance's first frames wait for company before they are played alone.
+pub const PLAYOUT_START_TICKS_MAX: u32 = 3;
+
+const _: () = {
+    assert!(PLAYOUT_START_FRAMES < FEED_LEAD_FRAMES);
+    assert!(FEED_LEAD_FRAMES < PLAYOUT_FRAMES_MAX);
+    assert!(REORDER_PACKETS_MAX as u64 * FRAME_MS as u64 >= REORDER_WAIT_MS_MAX);
+    assert!(LEGS_MAX <= u16::MAX as usize);
+};

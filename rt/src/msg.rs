@@ -1,0 +1,199 @@
+//! What crosses rings: small `Copy` values, written by one thread and read by another.
+
+use core::net::SocketAddr;
+
+use crate::units::{FRAME_SAMPLES_MAX, Micros, SampleRate};
+
+/// Names one call leg for as long as it lives.
+///
+/// A slot is used again by later legs; the generation tells them apart, so that a frame that was
+/// on its way when its leg ended never reaches the next one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LegId {
+    /// In `0 .. LEGS_MAX`.
+    pub slot: u16,
+    /// Counts the legs that used this slot.
+    pub generation: u32,
+}
+
+/// One of the process's RTP ports, in `0 .. RTP_PORTS_MAX`, in the order of the configuration.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct PortIndex(pub u8);
+
+/// One utterance of one leg, counted by its translator from 1; 0 is audio of no utterance.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UtteranceId(pub u32);
+
+/// How audio is coded on the wire between Asterisk and a leg.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Codec {
+    /// G.711 A-law, payload type 8.
+    Alaw,
+    /// Signed linear 8 kHz, big endian, payload type 10 (what Asterisk means by it) or 11.
+    Slin,
+    /// Signed linear 16 kHz, big endian, payload type 118: from Asterisk only.
+    Slin16,
+    /// G.711 µ-law, payload type 0.
+    Ulaw,
+}
+
+/// Why a frame has the samples it has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FrameKind {
+    /// Decoded from a packet.
+    Received,
+    /// Made up in the place of audio that did not come: a gap, or a phone that sends nothing.
+    Filled,
+}
+
+/// 20 ms of a leg's original, at the rate of its codec (decode ▷ resample) or at 16 kHz
+/// (resample ▷ link thread).
+#[derive(Clone, Copy, Debug)]
+pub struct UplinkFrame {
+    /// Whose voice it is.
+    pub leg: LegId,
+    /// Frames since the leg's first, gaps included.
+    pub index: u64,
+    /// When the packet arrived, or when the frame was filled in.
+    pub at: Micros,
+    /// Received or filled.
+    pub kind: FrameKind,
+    /// The rate of `samples`.
+    pub rate: SampleRate,
+    /// The first `rate.samples_per_frame()` are the frame.
+    pub samples: [i16; FRAME_SAMPLES_MAX],
+}
+
+/// 20 ms of what a leg is to hear, 16 kHz (link thread ▷ playout).
+#[derive(Clone, Copy, Debug)]
+pub struct DownlinkFrame {
+    /// Who is to hear it.
+    pub leg: LegId,
+    /// The utterance it belongs to.
+    pub utterance: UtteranceId,
+    /// Whether more of the same utterance follows.
+    pub part: Part,
+    /// Always a whole frame; the last one of an utterance is padded.
+    pub samples: [i16; FRAME_SAMPLES_MAX],
+}
+
+/// Where in its utterance a frame stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// More may follow.
+    Middle,
+    /// The utterance ends with this frame: nobody waits for another.
+    Last,
+}
+
+/// 20 ms that leave on this tick, at the rate of the leg's downlink codec (playout ▷ encode).
+#[derive(Clone, Copy, Debug)]
+pub struct PlayFrame {
+    /// Who hears it.
+    pub leg: LegId,
+    /// The slot of the frame clock it leaves in.
+    pub slot: u64,
+    /// The first `rate.samples_per_frame()` are the frame.
+    pub samples: [i16; FRAME_SAMPLES_MAX],
+    /// The rate of `samples`.
+    pub rate: SampleRate,
+    /// What it is, which decides the RTP marker (RFC 3551 §4.1: start of a talkspurt).
+    pub sound: Sound,
+}
+
+/// What a frame on the downlink carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sound {
+    /// Nobody speaks: silence, sent all the same.
+    Comfort,
+    /// A translation, or whatever else the link thread wants heard.
+    Speech(UtteranceId),
+}
+
+/// What the control thread asks of an rx tile.
+#[derive(Clone, Copy, Debug)]
+pub enum RxCommand {
+    /// A leg begins: packets from this source are its voice.
+    AddLeg(RxLeg),
+    /// A leg ended: its source is a stranger again.
+    RemoveLeg(LegId),
+}
+
+/// The receiving half of a leg.
+#[derive(Clone, Copy, Debug)]
+pub struct RxLeg {
+    /// Its name.
+    pub leg: LegId,
+    /// The port its packets arrive on.
+    pub port: PortIndex,
+    /// The address its packets come from; with `port` it is the key.
+    pub source: SocketAddr,
+    /// What Asterisk sends.
+    pub codec: Codec,
+}
+
+/// What the control thread asks of a tx tile.
+#[derive(Clone, Copy, Debug)]
+pub enum TxCommand {
+    /// A leg begins: it gets a packet on every tick from the next one on.
+    AddLeg(TxLeg),
+    /// A leg ended: it gets no more packets.
+    RemoveLeg(LegId),
+}
+
+/// The sending half of a leg.
+#[derive(Clone, Copy, Debug)]
+pub struct TxLeg {
+    /// Its name.
+    pub leg: LegId,
+    /// The port its packets leave from.
+    pub port: PortIndex,
+    /// Where they go.
+    pub destination: SocketAddr,
+    /// What we send; one with a static payload type.
+    pub codec: Codec,
+    /// Our synchronisation source, constant for the leg's life (RFC 3550 §8.1).
+    pub ssrc: u32,
+    /// Random start of the sequence numbers (RFC 3550 §5.1).
+    pub first_sequence_number: u16,
+    /// Random start of the timestamps (RFC 3550 §5.1).
+    pub first_timestamp: u32,
+}
+
+/// What an rx tile tells the control thread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RxEvent {
+    /// The leg's first packet came.
+    FirstPacket {
+        /// Whose.
+        leg: LegId,
+    },
+    /// The leg sends a payload type that its codec does not have; said once per leg.
+    UnexpectedPayloadType {
+        /// Whose.
+        leg: LegId,
+        /// What came.
+        payload_type: u8,
+    },
+    /// A packet from an address that no leg owns, well formed as RTP.
+    UnknownSource {
+        /// Where it arrived.
+        port: PortIndex,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+}
+
+/// What a tx tile tells the control thread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TxEvent {
+    /// The first frame of an utterance left.
+    UtteranceStarted {
+        /// Who hears it.
+        leg: LegId,
+        /// Which one.
+        utterance: UtteranceId,
+        /// When it left.
+        at: Micros,
+    },
+}

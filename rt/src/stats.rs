@@ -1,0 +1,129 @@
+//! Counters that one thread writes and any thread may read, and the reasons things are dropped.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A count with one writer.
+///
+/// # Real-time
+/// Wait-free: a plain load and store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the thread that owns the counter may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value. Only the thread that owns the counter may call this.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counted {
+    ($(#[$meta:meta])* $name:ident, $counts:ident { $($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[repr(usize)]
+        pub enum $name { $($(#[$doc])* $variant),+ }
+
+        impl $name {
+            /// Every one, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its name in logs and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        /// One single-writer counter for each of the above.
+        #[derive(Debug, Default)]
+        pub struct $counts([Counter; $name::ALL.len()]);
+
+        impl $counts {
+            /// Counts one more.
+            pub fn count(&self, what: $name) {
+                self.add(what, 1);
+            }
+
+            /// Counts `n` more.
+            pub fn add(&self, what: $name, n: u64) {
+                self.0[what as usize].add(n);
+            }
+
+            /// How many so far.
+            pub fn value(&self, what: $name) -> u64 {
+                self.0[what as usize].value()
+            }
+        }
+    };
+}
+
+counted! {
+    /// What an rx tile counts.
+    RxCount, RxCounts {
+        /// Datagrams read.
+        Datagram => "rx_datagram_total",
+        /// Frames passed on to the link thread.
+        Frame => "rx_frame_total",
+        /// Frames made up for a gap or a silent phone.
+        FrameFilled => "rx_frame_filled_total",
+        /// Dropped: not RTP, or RTP of a shape we do not read.
+        DropMalformed => "rx_drop_malformed_total",
+        /// Dropped: from an address no leg owns.
+        DropUnknownSource => "rx_drop_unknown_source_total",
+        /// Dropped: a payload type that the leg's codec does not have.
+        DropPayloadType => "rx_drop_payload_type_total",
+        /// Dropped: a payload that is not a whole frame of the leg's codec.
+        DropPayloadSize => "rx_drop_payload_size_total",
+        /// Dropped: seen before.
+        DropDuplicate => "rx_drop_duplicate_total",
+        /// Dropped: came after its place had been given up.
+        DropLate => "rx_drop_late_total",
+        /// Dropped: the ring to the next stage or to the link thread was full.
+        DropRingFull => "rx_drop_ring_full_total",
+        /// Dropped: for a leg that has ended.
+        DropStaleLeg => "rx_drop_stale_leg_total",
+        /// Events that did not fit their ring.
+        EventLost => "rx_event_lost_total",
+        /// The sender changed its SSRC or jumped; the stream was taken up anew.
+        Resync => "rx_resync_total",
+        /// Packets put back into order.
+        Reordered => "rx_reordered_total",
+        /// Receive calls that failed for another reason than an empty socket.
+        SocketError => "rx_socket_error_total",
+    }
+}
+
+counted! {
+    /// What a tx tile counts.
+    TxCount, TxCounts {
+        /// Ticks served.
+        Tick => "tx_tick_total",
+        /// Slots that were never served because the tile woke too late.
+        TickMissed => "tx_tick_missed_total",
+        /// Packets sent.
+        Packet => "tx_packet_total",
+        /// Frames of speech among them.
+        FrameSpeech => "tx_frame_speech_total",
+        /// Frames of silence sent in the middle of an utterance, for want of audio.
+        FrameHole => "tx_frame_hole_total",
+        /// Dropped: the leg's playout buffer was full.
+        DropPlayoutFull => "tx_drop_playout_full_total",
+        /// Dropped: for a leg that has ended.
+        DropStaleLeg => "tx_drop_stale_leg_total",
+        /// Dropped: the ring to the next stage was full.
+        DropRingFull => "tx_drop_ring_full_total",
+        /// Events that did not fit their ring.
+        EventLost => "tx_event_lost_total",
+        /// Send calls that failed.
+        SocketError => "tx_socket_error_total",
+    }
+}
