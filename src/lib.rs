@@ -9,4 +9,5 @@
 //! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry `diglot_rt::msg`.
 
 pub mod config;
+pub mod link;
 pub mod vendor;

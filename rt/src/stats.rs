@@ -12,7 +12,10 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the thread that owns the counter may call this.
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Replaces the value. Only the thread that owns the counter may call this.
