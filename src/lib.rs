@@ -10,4 +10,7 @@
 
 pub mod config;
 pub mod link;
+pub mod net;
+pub mod observe;
+pub mod sys;
 pub mod vendor;

@@ -29,6 +29,8 @@ impl Counter {
     }
 }
 
+/// Declares an enumeration of things that are counted and its table of single-writer counters.
+#[macro_export]
 macro_rules! counted {
     ($(#[$meta:meta])* $name:ident, $counts:ident { $($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)? }) => {
         $(#[$meta])*
@@ -48,7 +50,7 @@ macro_rules! counted {
 
         /// One single-writer counter for each of the above.
         #[derive(Debug, Default)]
-        pub struct $counts([Counter; $name::ALL.len()]);
+        pub struct $counts([$crate::stats::Counter; $name::ALL.len()]);
 
         impl $counts {
             /// Counts one more.

@@ -4,8 +4,12 @@
 //! published description is `protocol/asyncapi.yaml` with `protocol/messages.schema.json`.
 
 pub mod binary;
+pub mod client;
+pub mod connection;
 mod decode;
+pub mod leg;
 pub mod messages;
+pub mod speech_queue;
 
 /// JSON Schema of every text message, as published.
 pub const MESSAGES_SCHEMA: &str = include_str!("protocol/messages.schema.json");

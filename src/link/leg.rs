@@ -1,0 +1,471 @@
+//! One leg's end of the link: dials, introduces itself, sends the leg's speech, reads what comes
+//! back, notices a dead translator and dials again.
+//!
+//! ```text
+//! Waiting ──retry time──▶ Dialling ──101──▶ Open ──error, or three pings unanswered──▶ Waiting
+//! ```
+//! While the link is not open the last two seconds of speech are kept and sent once it is.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use diglot_rt::msg::{LegId, UtteranceId};
+use diglot_rt::units::{FRAME_MS, Micros};
+use mio::{Registry, Token};
+use tungstenite::Message as WsMessage;
+
+use super::binary::{Frame, Header};
+use super::connection::{Connection, Progress, Written};
+use super::messages::{
+    AudioFormat, Caption, Data, Encoding, ErrorMessage, Heartbeat, Message, SessionEnd,
+    SessionStart, Trace,
+};
+use super::{BINARY_SUBPROTOCOL, SAMPLE_BYTES};
+
+/// How often the translator must show that it lives.
+const PING_INTERVAL_MS: u64 = 300;
+
+/// Pings without an answer after which the translator is taken for dead: 0.9 s.
+const PINGS_UNANSWERED_MAX: u32 = 3;
+
+/// Wait before the next dial. Short, since a caller hears nothing meanwhile, and constant, since a
+/// refused dial on one machine or one network costs next to nothing.
+const REDIAL_MS: u64 = 250;
+
+/// A dial that is neither refused nor answered in this time is given up.
+const DIAL_MS_MAX: u64 = 2_000;
+
+/// Frames of speech kept for a translator that is away: 2 s.
+const BACKLOG_FRAMES_MAX: usize = 2_000 / FRAME_MS as usize;
+
+/// Messages read from one connection before the next one has its turn.
+const READ_MESSAGES_MAX: usize = 64;
+
+/// Bits of an [`UtteranceId`] that count utterances within one session; the rest count sessions.
+const UTTERANCE_BITS: u32 = 20;
+
+const US_PER_MS: u64 = 1_000;
+
+/// Who a leg is, as its `session_start` says.
+#[derive(Clone, Debug)]
+pub struct LegIdentity {
+    /// Its name inside the gateway.
+    pub leg: LegId,
+    /// The extension it dialled.
+    pub extension: String,
+    /// What it speaks (BCP 47).
+    pub language: String,
+    /// What its partner is to hear (BCP 47).
+    pub target_language: String,
+    /// Names the call in logs and traces.
+    pub call_id: String,
+}
+
+/// Where the translator is.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Resolved once, at start.
+    pub address: SocketAddr,
+    /// `ws://host:port/translate`.
+    pub url: String,
+}
+
+/// What a leg's translator said, for the thread that owns the leg.
+#[derive(Debug)]
+pub enum FromTranslator<'a> {
+    /// Speech for the partner.
+    Speech {
+        /// Which utterance, by the gateway's count.
+        utterance: UtteranceId,
+        /// PCM16 in the byte order of the session.
+        pcm: &'a [u8],
+        /// Nothing more of this utterance follows.
+        is_last: bool,
+    },
+    /// What was said.
+    Transcript(UtteranceId, Caption<'a>),
+    /// What it became.
+    Translation(UtteranceId, Caption<'a>),
+    /// How long it took.
+    Trace(UtteranceId, Trace<'a>),
+    /// Something failed.
+    Failed(ErrorMessage<'a>),
+}
+
+/// What a step changed about the link.
+#[derive(Debug, PartialEq)]
+pub enum LinkChange {
+    /// The session is open.
+    Up,
+    /// The session is gone.
+    Down(String),
+}
+
+/// Counts of what one leg's link dropped; read and reset by the link thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dropped {
+    /// Frames of speech that the translator did not take or that grew too old waiting for it.
+    pub uplink_frames: u64,
+    /// Messages that were not understood.
+    pub messages: u64,
+}
+
+/// The samples of a session travel in the machine's usual order; the default of the protocol is
+/// for older peers.
+pub const ENCODING: Encoding = Encoding::S16le;
+
+/// One leg's end of the link.
+#[derive(Debug)]
+pub struct LegLink {
+    identity: LegIdentity,
+    token: Token,
+    state: State,
+    /// Frames not yet sent: timestamp and PCM.
+    backlog: VecDeque<(u64, Vec<u8>)>,
+    sequence: u32,
+    /// Counts sessions over all legs, so that utterances of different sessions differ.
+    epoch: u32,
+    next_ping: Micros,
+    pings_unanswered: u32,
+    /// Whether the socket may hold more than was read.
+    is_readable: bool,
+    dropped: Dropped,
+    /// Reused for every message.
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting {
+        until: Micros,
+    },
+    Dialling {
+        connection: Connection,
+        deadline: Micros,
+    },
+    Open(Connection),
+}
+
+impl LegLink {
+    /// A leg whose link is dialled at the first [`advance`](Self::advance).
+    pub fn new(identity: LegIdentity, token: Token) -> Self {
+        Self {
+            identity,
+            token,
+            state: State::Waiting { until: Micros(0) },
+            backlog: VecDeque::with_capacity(BACKLOG_FRAMES_MAX),
+            sequence: 0,
+            epoch: 0,
+            next_ping: Micros(0),
+            pings_unanswered: 0,
+            is_readable: false,
+            dropped: Dropped::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &LegIdentity {
+        &self.identity
+    }
+
+    /// Whether speech sent now reaches the translator.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Takes the counts since the last call.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Sends 20 ms of the leg's speech, or keeps it for a while if the link is not open.
+    /// `timestamp_ms` is Unix time.
+    pub fn send_speech(
+        &mut self,
+        now: Micros,
+        timestamp_ms: u64,
+        samples: &[i16],
+    ) -> Option<LinkChange> {
+        self.scratch.clear();
+        let mut pcm = std::mem::take(&mut self.scratch);
+        ENCODING.encode_samples(samples, &mut pcm);
+        let change = if self.is_open() {
+            self.send_pcm(now, timestamp_ms, &pcm)
+        } else {
+            if self.backlog.len() == BACKLOG_FRAMES_MAX {
+                self.backlog.pop_front();
+                self.dropped.uplink_frames += 1;
+            }
+            self.backlog.push_back((timestamp_ms, pcm.clone()));
+            None
+        };
+        self.scratch = pcm;
+        change
+    }
+
+    /// Whether [`read`](Self::read) may find messages without waiting for the socket.
+    pub fn is_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    /// Goes on with dialling when the socket is ready.
+    pub fn socket_ready(&mut self, now: Micros, next_epoch: &mut u32) -> Option<LinkChange> {
+        self.is_readable = true;
+        let State::Dialling { connection, .. } = &mut self.state else {
+            return None;
+        };
+        match connection.advance() {
+            Ok(Progress::Pending) => None,
+            Ok(Progress::Open) => Some(self.opened(now, next_epoch)),
+            Err(error) => self.lost(now, &error.to_string()),
+        }
+    }
+
+    /// Does what time asks for: dial, give a dial up, ping, declare the translator dead.
+    pub fn advance(
+        &mut self,
+        now: Micros,
+        endpoint: &Endpoint,
+        registry: &Registry,
+    ) -> Option<LinkChange> {
+        match &self.state {
+            State::Waiting { until } if now >= *until => {
+                self.dial(now, endpoint, registry);
+                None
+            }
+            State::Dialling { deadline, .. } if now >= *deadline => {
+                self.lost(now, "no answer to the dial")
+            }
+            State::Open(_) if now >= self.next_ping => self.ping(now),
+            _ => None,
+        }
+    }
+
+    /// Reads what has come, a bounded number of messages.
+    pub fn read(
+        &mut self,
+        now: Micros,
+        mut receive: impl FnMut(FromTranslator<'_>),
+    ) -> Option<LinkChange> {
+        for _ in 0..READ_MESSAGES_MAX {
+            let State::Open(connection) = &mut self.state else {
+                return None;
+            };
+            match connection.read() {
+                Ok(Some(message)) => self.dispatch(&message, &mut receive),
+                Ok(None) => {
+                    self.is_readable = false;
+                    return None;
+                }
+                Err(error) => return self.lost(now, &error.to_string()),
+            }
+        }
+        None
+    }
+
+    /// Sends what is buffered.
+    pub fn flush(&mut self, now: Micros) -> Option<LinkChange> {
+        let State::Open(connection) = &mut self.state else {
+            return None;
+        };
+        let result = connection.flush();
+        result
+            .err()
+            .and_then(|error| self.lost(now, &error.to_string()))
+    }
+
+    /// Says goodbye, as far as the socket takes it at once.
+    pub fn close(&mut self) {
+        let message = Message::SessionEnd(SessionEnd {
+            extension: self.identity.extension.as_str().into(),
+        });
+        if let State::Open(connection) = &mut self.state {
+            // The peer notices the closed socket as well; this only spares it the guess.
+            let _ = connection.write(WsMessage::text(message.to_json()));
+            let _ = connection.write(WsMessage::Close(None));
+            let _ = connection.flush();
+        }
+    }
+
+    fn dial(&mut self, now: Micros, endpoint: &Endpoint, registry: &Registry) {
+        let url = format!("{}/{}", endpoint.url, self.identity.extension);
+        let dialled = Connection::dial(
+            endpoint.address,
+            &url,
+            BINARY_SUBPROTOCOL,
+            registry,
+            self.token,
+        );
+        self.state = match dialled {
+            Ok(connection) => State::Dialling {
+                connection,
+                deadline: now.plus_ms(DIAL_MS_MAX),
+            },
+            Err(_) => State::Waiting {
+                until: now.plus_ms(REDIAL_MS),
+            },
+        };
+    }
+
+    fn opened(&mut self, now: Micros, next_epoch: &mut u32) -> LinkChange {
+        self.epoch = *next_epoch;
+        *next_epoch = next_epoch.wrapping_add(1);
+        self.pings_unanswered = 0;
+        self.next_ping = now.plus_ms(PING_INTERVAL_MS);
+        let State::Dialling { connection, .. } =
+            std::mem::replace(&mut self.state, State::Waiting { until: now })
+        else {
+            return LinkChange::Down("the dial was given up".into());
+        };
+        self.state = State::Open(connection);
+        let start = Message::SessionStart(SessionStart {
+            extension: self.identity.extension.as_str().into(),
+            language: self.identity.language.as_str().into(),
+            target_language: self.identity.target_language.as_str().into(),
+            call_id: self.identity.call_id.as_str().into(),
+            audio: AudioFormat {
+                encoding: ENCODING,
+                ..AudioFormat::default()
+            },
+        });
+        if let Some(down) = self.write(now, WsMessage::text(start.to_json())) {
+            return down;
+        }
+        for (timestamp_ms, pcm) in std::mem::take(&mut self.backlog) {
+            if let Some(down) = self.send_pcm(now, timestamp_ms, &pcm) {
+                return down;
+            }
+        }
+        self.flush(now).unwrap_or(LinkChange::Up)
+    }
+
+    fn send_pcm(&mut self, now: Micros, timestamp: u64, pcm: &[u8]) -> Option<LinkChange> {
+        let header = Header::Audio {
+            sequence: self.sequence,
+            timestamp,
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(super::binary::HEADER_BYTES + pcm.len());
+        Frame { header, pcm }.encode(&mut bytes);
+        let State::Open(connection) = &mut self.state else {
+            return None;
+        };
+        match connection.write(WsMessage::binary(bytes)) {
+            Ok(Written::Taken) => None,
+            Ok(Written::Full) => {
+                self.dropped.uplink_frames += 1;
+                None
+            }
+            Err(error) => self.lost(now, &error.to_string()),
+        }
+    }
+
+    fn ping(&mut self, now: Micros) -> Option<LinkChange> {
+        if self.pings_unanswered >= PINGS_UNANSWERED_MAX {
+            return self.lost(now, "no sign of life");
+        }
+        self.pings_unanswered += 1;
+        self.next_ping = now.plus_ms(PING_INTERVAL_MS);
+        let ping = Message::Ping(Heartbeat {
+            id: u64::from(self.sequence),
+            timestamp: now.0 / US_PER_MS,
+        });
+        self.write(now, WsMessage::text(ping.to_json()))
+            .or_else(|| self.flush(now))
+    }
+
+    fn write(&mut self, now: Micros, message: WsMessage) -> Option<LinkChange> {
+        let State::Open(connection) = &mut self.state else {
+            return None;
+        };
+        let result = connection.write(message);
+        result
+            .err()
+            .and_then(|error| self.lost(now, &error.to_string()))
+    }
+
+    fn lost(&mut self, now: Micros, reason: &str) -> Option<LinkChange> {
+        let was_open = self.is_open();
+        self.state = State::Waiting {
+            until: now.plus_ms(REDIAL_MS),
+        };
+        self.is_readable = false;
+        was_open.then(|| LinkChange::Down(reason.into()))
+    }
+
+    fn dispatch(&mut self, message: &WsMessage, receive: &mut impl FnMut(FromTranslator<'_>)) {
+        self.pings_unanswered = 0;
+        match message {
+            WsMessage::Binary(bytes) => match Frame::decode(bytes) {
+                Ok(Frame {
+                    header:
+                        Header::TranslatedAudio {
+                            utterance, last, ..
+                        },
+                    pcm,
+                }) => {
+                    let utterance = self.utterance_id(utterance);
+                    receive(FromTranslator::Speech {
+                        utterance,
+                        pcm,
+                        is_last: last,
+                    });
+                }
+                Ok(_) | Err(_) => self.dropped.messages += 1,
+            },
+            WsMessage::Text(text) => self.dispatch_text(text, receive),
+            // Pings are answered by the library, a close is seen by the next read.
+            WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Close(_) | WsMessage::Frame(_) => {
+            }
+        }
+    }
+
+    fn dispatch_text(&mut self, text: &str, receive: &mut impl FnMut(FromTranslator<'_>)) {
+        match Message::decode(text) {
+            Ok(Message::Error(error)) => receive(FromTranslator::Failed(error)),
+            Ok(Message::Trace(trace)) => {
+                receive(FromTranslator::Trace(
+                    self.utterance_id(trace.utterance),
+                    trace,
+                ));
+            }
+            Ok(Message::Transcript(caption)) => {
+                let utterance = self.utterance_id(caption.utterance);
+                receive(FromTranslator::Transcript(utterance, caption));
+            }
+            Ok(Message::Translation(caption)) => {
+                let utterance = self.utterance_id(caption.utterance);
+                receive(FromTranslator::Translation(utterance, caption));
+            }
+            Ok(Message::TranslatedAudio(audio)) => {
+                let utterance = self.utterance_id(audio.utterance);
+                let mut pcm = std::mem::take(&mut self.scratch);
+                match decode_pcm(&audio.data, &mut pcm) {
+                    Ok(()) => receive(FromTranslator::Speech {
+                        utterance,
+                        pcm: &pcm,
+                        is_last: audio.last,
+                    }),
+                    Err(_) => self.dropped.messages += 1,
+                }
+                self.scratch = pcm;
+            }
+            // Any message shows life; a pong does nothing else.
+            Ok(Message::Pong(_)) => {}
+            Ok(_) | Err(_) => self.dropped.messages += 1,
+        }
+    }
+
+    fn utterance_id(&self, in_session: u32) -> UtteranceId {
+        let mask = (1 << UTTERANCE_BITS) - 1;
+        UtteranceId(self.epoch << UTTERANCE_BITS | in_session & mask)
+    }
+}
+
+fn decode_pcm(data: &Data<'_>, pcm: &mut Vec<u8>) -> io::Result<()> {
+    data.decode_into(pcm).map_err(io::Error::other)?;
+    debug_assert!(pcm.len().is_multiple_of(SAMPLE_BYTES));
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! What the link thread counts.
+
+diglot_rt::counted! {
+    /// What the link thread counts.
+    LinkCount, LinkCounts {
+        /// Sessions that ended without our wish.
+        LinkLost => "link_lost_total",
+        /// Frames of the original that the translator did not take, or that grew too old.
+        UplinkDropped => "link_uplink_drop_total",
+        /// Frames of the original of a leg that has ended.
+        UplinkStale => "link_uplink_stale_total",
+        /// Messages of the translator that were not understood.
+        MessageRefused => "link_message_refused_total",
+        /// Errors that the translator told.
+        TranslatorError => "link_translator_error_total",
+        /// Messages of speech whose listener is gone.
+        SpeechWithoutListener => "link_speech_without_listener_total",
+        /// Samples of speech given up because a minute of it was waiting already.
+        SpeechSampleDropped => "link_speech_sample_drop_total",
+        /// Frames of speech that the tile's ring had no room for.
+        DownlinkRingFull => "link_downlink_ring_full_total",
+    }
+}

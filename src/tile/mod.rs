@@ -1,0 +1,108 @@
+//! Tiles: pinned threads that move audio and do nothing else.
+//!
+//! One loop for all of them: [`spawn`] sets the thread up (core, scheduling class, denormals), says
+//! once what was refused, and then calls [`Tile::turn`] until it is told to stop. From the first
+//! turn on a tile allocates nothing, takes no lock, logs nothing and waits on one thing only: mio
+//! for [`rx`], the frame clock for [`tx`].
+//!
+//! A tile that panics or can no longer wait ends the process: half a media core is worse than none,
+//! and the service manager starts a whole one.
+
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use core_affinity::CoreId;
+
+use crate::sys;
+
+pub mod rx;
+pub mod tx;
+
+/// One turn after another on a thread of its own.
+pub trait Tile: Send + 'static {
+    /// Waits for this tile's one event, with a bound, and serves it.
+    ///
+    /// # Errors
+    /// The wait itself failed; the tile cannot go on.
+    ///
+    /// # Real-time
+    /// No allocation, no lock, no log.
+    fn turn(&mut self) -> io::Result<()>;
+}
+
+/// Where and how a tile's thread runs.
+#[derive(Clone, Copy, Debug)]
+pub struct TileSettings {
+    /// Thread name, at most 15 bytes (the kernel's limit).
+    pub name: &'static str,
+    /// Core it is pinned to; it floats if absent.
+    pub core: Option<usize>,
+    /// SCHED_FIFO priority asked for; the default class if absent.
+    pub priority: Option<u8>,
+}
+
+/// A running tile; dropping it stops it.
+#[derive(Debug)]
+pub struct TileHandle {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a tile.
+///
+/// # Errors
+/// The thread cannot be made.
+pub fn spawn(settings: TileSettings, mut tile: impl Tile) -> io::Result<TileHandle> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = thread::Builder::new().name(settings.name.into()).spawn(move || {
+        let _guard = AbortOnPanic;
+        set_up_thread(settings);
+        while !stopped.load(Ordering::Relaxed) {
+            if let Err(error) = tile.turn() {
+                log::error!("{}: cannot wait any more: {error}", settings.name);
+                process::abort();
+            }
+        }
+    })?;
+    Ok(TileHandle { stop, thread: Some(thread) })
+}
+
+impl Drop for TileHandle {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Every turn is bounded in time, so this is too.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Applies the settings to the calling thread; each refusal is one line and no more.
+fn set_up_thread(settings: TileSettings) {
+    let name = settings.name;
+    if let Some(core) = settings.core
+        && !core_affinity::set_for_current(CoreId { id: core })
+    {
+        log::warn!("degraded: {name} is not pinned: core {core} was refused");
+    }
+    if let Some(priority) = settings.priority
+        && let Err(error) = sys::set_fifo_priority(priority)
+    {
+        log::warn!("degraded: {name} runs without real-time priority: {error}");
+    }
+    sys::flush_denormals();
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            process::abort();
+        }
+    }
+}
