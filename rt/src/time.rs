@@ -45,7 +45,11 @@ impl FrameClock {
         let slot = now.since(self.epoch) / FRAME_US;
         let missed = slot - self.next;
         self.next = slot + 1;
-        Some(Tick { slot, late_us: now.since(self.epoch.plus_frames(slot)), missed })
+        Some(Tick {
+            slot,
+            late_us: now.since(self.epoch.plus_frames(slot)),
+            missed,
+        })
     }
 }
 
@@ -58,9 +62,23 @@ mod tests {
     #[test]
     fn a_late_tick_does_not_shift_the_grid() {
         let mut clock = FrameClock::new(EPOCH);
-        assert_eq!(clock.wake(EPOCH), Some(Tick { slot: 0, late_us: 0, missed: 0 }));
+        assert_eq!(
+            clock.wake(EPOCH),
+            Some(Tick {
+                slot: 0,
+                late_us: 0,
+                missed: 0
+            })
+        );
         let late = Micros(EPOCH.0 + FRAME_US + 7_000);
-        assert_eq!(clock.wake(late), Some(Tick { slot: 1, late_us: 7_000, missed: 0 }));
+        assert_eq!(
+            clock.wake(late),
+            Some(Tick {
+                slot: 1,
+                late_us: 7_000,
+                missed: 0
+            })
+        );
         assert_eq!(clock.next_deadline(), EPOCH.plus_frames(2));
     }
 
@@ -69,8 +87,19 @@ mod tests {
         let mut clock = FrameClock::new(EPOCH);
         clock.wake(EPOCH);
         let tick = clock.wake(EPOCH.plus_frames(10)).expect("slot 10 is due");
-        assert_eq!(tick, Tick { slot: 10, late_us: 0, missed: 9 });
-        assert_eq!(clock.wake(EPOCH.plus_frames(10)), None, "no burst after the stall");
+        assert_eq!(
+            tick,
+            Tick {
+                slot: 10,
+                late_us: 0,
+                missed: 9
+            }
+        );
+        assert_eq!(
+            clock.wake(EPOCH.plus_frames(10)),
+            None,
+            "no burst after the stall"
+        );
     }
 
     #[test]
