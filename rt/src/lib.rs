@@ -17,11 +17,35 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(clippy::cast_possible_truncation)]
+// Tests are not real-time; what they test was checked in the build without them.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
 
 extern crate alloc;
 
+#[cfg(any(test, feature = "testing"))]
+extern crate std;
+
+pub mod codec;
+pub mod dsp;
 pub mod limits;
 pub mod msg;
+pub mod playout;
+pub mod pool;
+pub mod reorder;
+pub mod routes;
+pub mod stage;
 pub mod stats;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
+pub mod timeline;
 pub mod units;
+pub mod wire;

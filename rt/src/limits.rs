@@ -1,6 +1,7 @@
 //! Every bound of the real-time core, with the reason for its size and how the bounds relate.
 
 use crate::units::FRAME_MS;
+use crate::wire::rtp::HEADER_BYTES;
 
 /// Legs one process carries at most. 1024 legs are 512 calls between two parties, twice what two
 /// shared cores are asked to carry, and keep a tile's memory below 16 MiB.
@@ -39,6 +40,14 @@ pub const REORDER_WAIT_MS_MAX: u64 = 60;
 /// a longer jump is a new start (hold, restart), not a gap.
 pub const GAP_FRAMES_MAX: u32 = 50;
 
+/// Silence of a phone, in milliseconds, before its uplink is kept going with made-up silence: no
+/// sooner than a missing packet is given up.
+pub const FILL_AFTER_MS: u64 = 60;
+
+/// Frames made up too many that are remembered, to be made good in the next pause: 200 ms, a long
+/// stall of a radio link.
+pub const FILL_DEBT_FRAMES_MAX: u32 = 10;
+
 /// Frames the playout buffer waits for before an utterance begins.
 pub const PLAYOUT_START_FRAMES: usize = 2;
 
@@ -51,7 +60,19 @@ pub const FEED_LEAD_FRAMES: usize = 5;
 /// Ticks an utterance's first frames wait for company before they are played alone.
 pub const PLAYOUT_START_TICKS_MAX: u32 = 3;
 
+/// Ticks without audio after which an utterance that was never ended counts as ended: 1 s.
+pub const PLAYOUT_HOLE_TICKS_MAX: u32 = 50;
+
+/// Bytes of the largest RTP payload that is read.
+pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES;
+
+/// Bytes the reorder windows of all legs take.
+const REORDER_BYTES: usize = LEGS_MAX * REORDER_PACKETS_MAX * PAYLOAD_BYTES_MAX;
+
 const _: () = {
+    assert!(REORDER_BYTES <= 12 * 1024 * 1024);
+    assert!(FILL_AFTER_MS >= REORDER_WAIT_MS_MAX);
+    assert!(FILL_DEBT_FRAMES_MAX <= GAP_FRAMES_MAX);
     assert!(PLAYOUT_START_FRAMES < FEED_LEAD_FRAMES);
     assert!(FEED_LEAD_FRAMES < PLAYOUT_FRAMES_MAX);
     assert!(REORDER_PACKETS_MAX as u64 * FRAME_MS as u64 >= REORDER_WAIT_MS_MAX);

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::units::{FRAME_SAMPLES_MAX, Micros, SampleRate};
+use crate::units::{ClockRate, FRAME_SAMPLES_MAX, Micros, SampleRate};
 
 /// Names one call leg for as long as it lives.
 ///
@@ -35,6 +35,65 @@ pub enum Codec {
     Slin16,
     /// G.711 µ-law, payload type 0.
     Ulaw,
+}
+
+impl Codec {
+    /// Every one, in declaration order.
+    pub const ALL: [Self; 4] = [Self::Alaw, Self::Slin, Self::Slin16, Self::Ulaw];
+
+    /// What its packets carry: RFC 3551 table 4 where it is static, else Asterisk's own number.
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::Alaw => 8,
+            Self::Slin => 10,
+            Self::Slin16 => 118,
+            Self::Ulaw => 0,
+        }
+    }
+
+    /// Whether a received packet of this payload type is its audio. Slin is also what RFC 3551 calls
+    /// L16 mono, 11: same bytes, and all that its users mean on an 8 kHz leg.
+    pub const fn accepts(self, payload_type: u8) -> bool {
+        const L16_MONO: u8 = 11;
+        payload_type == self.payload_type()
+            || (matches!(self, Self::Slin) && payload_type == L16_MONO)
+    }
+
+    /// The rate of its samples.
+    pub const fn sample_rate(self) -> SampleRate {
+        match self {
+            Self::Alaw | Self::Slin | Self::Ulaw => SampleRate::Hz8000,
+            Self::Slin16 => SampleRate::Hz16000,
+        }
+    }
+
+    /// The rate of its timestamps.
+    pub const fn clock_rate(self) -> ClockRate {
+        match self {
+            Self::Alaw | Self::Slin | Self::Ulaw => ClockRate::Hz8000,
+            Self::Slin16 => ClockRate::Hz16000,
+        }
+    }
+
+    /// Bytes one sample takes on the wire.
+    pub const fn bytes_per_sample(self) -> usize {
+        match self {
+            Self::Alaw | Self::Ulaw => 1,
+            Self::Slin | Self::Slin16 => 2,
+        }
+    }
+
+    /// Bytes of a 20 ms payload.
+    pub const fn payload_bytes_per_frame(self) -> usize {
+        self.sample_rate().samples_per_frame() * self.bytes_per_sample()
+    }
+
+    /// Whether Asterisk takes it back: it drops the dynamic payload type of slin16 without a word.
+    pub const fn is_static(self) -> bool {
+        /// RFC 3551 §6: dynamic payload types begin here.
+        const FIRST_DYNAMIC: u8 = 96;
+        self.payload_type() < FIRST_DYNAMIC
+    }
 }
 
 /// Why a frame has the samples it has.

@@ -80,13 +80,15 @@ counted! {
         Frame => "rx_frame_total",
         /// Frames made up for a gap or a silent phone.
         FrameFilled => "rx_frame_filled_total",
+        /// Quiet frames left out, to make good for frames made up while packets were only delayed.
+        FrameSkipped => "rx_frame_skipped_total",
         /// Dropped: not RTP, or RTP of a shape we do not read.
         DropMalformed => "rx_drop_malformed_total",
         /// Dropped: from an address no leg owns.
         DropUnknownSource => "rx_drop_unknown_source_total",
         /// Dropped: a payload type that the leg's codec does not have.
         DropPayloadType => "rx_drop_payload_type_total",
-        /// Dropped: a payload that is not a whole frame of the leg's codec.
+        /// Dropped: an empty payload, or not a whole number of the codec's samples.
         DropPayloadSize => "rx_drop_payload_size_total",
         /// Dropped: seen before.
         DropDuplicate => "rx_drop_duplicate_total",

@@ -1,0 +1,148 @@
+//! Downlink, first step: bursts from the link thread become one frame for every leg on every tick, at
+//! the rate of the leg's codec.
+
+use rtrb::{Consumer, Producer, PushError};
+
+use crate::dsp::resample::Downsampler;
+use crate::msg::{DownlinkFrame, LegId, PlayFrame, Sound, TxLeg};
+use crate::playout::{Played, Playout as Buffer, Pushed};
+use crate::pool::{AddError, Legs};
+use crate::stats::{TxCount, TxCounts};
+use crate::time::Tick;
+use crate::units::{FRAME_SAMPLES_MAX, SampleRate};
+
+#[derive(Debug)]
+struct Leg {
+    buffer: Buffer,
+    rate: SampleRate,
+    downsampler: Downsampler,
+    /// What the last tick played. The fade-out of speech is over within one frame, so after a silent
+    /// one the resampler is at rest.
+    last: Played,
+}
+
+/// [`DownlinkFrame`]s in, one [`PlayFrame`] for each leg and tick out.
+#[derive(Debug)]
+pub struct Playout {
+    legs: Legs<Leg>,
+    input: Consumer<DownlinkFrame>,
+    out: Producer<PlayFrame>,
+}
+
+impl Playout {
+    /// A stage with room for legs in slots 0 .. `legs_max`.
+    ///
+    /// # Real-time
+    /// Set-up only: allocates all it will ever need.
+    pub fn new(legs_max: usize, input: Consumer<DownlinkFrame>, out: Producer<PlayFrame>) -> Self {
+        Self {
+            legs: Legs::new(legs_max),
+            input,
+            out,
+        }
+    }
+
+    /// Takes a leg in: from the next tick on it has a frame on every one.
+    ///
+    /// # Errors
+    /// [`AddError`] if its slot is out of range or taken, or its codec cannot be sent.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn add_leg(&mut self, leg: &TxLeg) -> Result<(), AddError> {
+        if !leg.codec.is_static() {
+            return Err(AddError::CodecNotStatic);
+        }
+        self.legs.add(
+            leg.leg,
+            Leg {
+                buffer: Buffer::new(),
+                rate: leg.codec.sample_rate(),
+                downsampler: Downsampler::new(),
+                last: Played::Idle,
+            },
+        )
+    }
+
+    /// Lets a leg go, with what it had still to hear.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn remove_leg(&mut self, leg: LegId) {
+        self.legs.remove(leg);
+    }
+
+    /// Moves at most `budget` frames from the ring to their legs and says how many there were.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn collect(&mut self, budget: usize, counts: &TxCounts) -> usize {
+        let ready = self.input.slots().min(budget);
+        let Ok(chunk) = self.input.read_chunk(ready) else {
+            return 0;
+        };
+        let (older, newer) = chunk.as_slices();
+        for frame in older.iter().chain(newer) {
+            let Some(leg) = self.legs.find_mut(frame.leg) else {
+                counts.count(TxCount::DropStaleLeg);
+                continue;
+            };
+            if leg.buffer.push(frame) == Pushed::KeptForOldest {
+                counts.count(TxCount::DropPlayoutFull);
+            }
+        }
+        chunk.commit_all();
+        ready
+    }
+
+    /// Gives every live leg its frame of this tick.
+    ///
+    /// Counts speech and holes; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's owner's
+    /// to count.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; cost by live legs.
+    pub fn tick(&mut self, tick: Tick, counts: &TxCounts) {
+        let out = &mut self.out;
+        let mut wide = [0; FRAME_SAMPLES_MAX];
+        self.legs.for_each(|id, leg| {
+            let played = leg.buffer.tick(&mut wide);
+            let sound = match played {
+                Played::Hole | Played::Idle => Sound::Comfort,
+                Played::Speech(utterance) => Sound::Speech(utterance),
+            };
+            match played {
+                Played::Hole => counts.count(TxCount::FrameHole),
+                Played::Idle => {}
+                Played::Speech(_) => counts.count(TxCount::FrameSpeech),
+            }
+            let mut frame = PlayFrame {
+                leg: id,
+                slot: tick.slot,
+                samples: [0; FRAME_SAMPLES_MAX],
+                rate: leg.rate,
+                sound,
+            };
+            let was_silent = !matches!(leg.last, Played::Speech(_));
+            let is_at_rest = was_silent && sound == Sound::Comfort;
+            leg.last = played;
+            match leg.rate {
+                _ if is_at_rest => {}
+                SampleRate::Hz8000 => {
+                    if let Some(narrow) = frame.samples.first_chunk_mut() {
+                        leg.downsampler.process(&wide, narrow);
+                    }
+                }
+                SampleRate::Hz16000 => frame.samples = wide,
+            }
+            if let Err(PushError::Full(_)) = out.push(frame) {
+                counts.count(TxCount::DropRingFull);
+            }
+        });
+    }
+
+    /// Legs that get a frame on every tick.
+    pub const fn live_legs(&self) -> usize {
+        self.legs.live()
+    }
+}

@@ -1,0 +1,1 @@
+//! Helpers of tests and benches, behind the feature `testing`: a bad network, tones, a meter.

@@ -1,0 +1,197 @@
+//! The uplink of one leg as an unbroken row of 20 ms frames, whatever its packets were like.
+//!
+//! Payloads of any length are cut into exact frames; a gap in the timestamps becomes as much silence,
+//! to the sample; a phone that sends nothing is given silence at the pace of the clock, so that the
+//! recogniser's time goes on. When its packets come after all, the silence already given counts
+//! against the gap. If they had only been delayed, more time was given than had passed: that debt is
+//! remembered and made good by leaving out quiet frames and pauses. Speech is never left out.
+
+use crate::codec::Decoder;
+use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
+use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
+use crate::reorder::{Follows, Released};
+use crate::units::{FRAME_SAMPLES_MAX, Micros};
+
+/// A frame whose samples all stay below this is a pause: −50 dBFS.
+const QUIET_PEAK: u16 = 104;
+
+/// What the timeline has to say besides frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Continuity {
+    /// The audio follows what went before; a gap was filled.
+    Kept,
+    /// The timestamps jumped further than a gap can be: the audio was joined on.
+    Resynced,
+}
+
+/// A frame, or the leave to go without.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut<'a> {
+    /// The next frame.
+    Frame(&'a UplinkFrame),
+    /// A quiet frame was left out to make good for one made up too many.
+    Skipped,
+}
+
+/// The uplink of one leg.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    decoder: Decoder,
+    bytes_per_sample: usize,
+    samples_per_frame: usize,
+    /// Samples in one unit of the timestamp.
+    samples_per_unit: u64,
+    /// The frame that is being filled; its index is that of the next frame to be emitted.
+    frame: UplinkFrame,
+    /// Samples in it, in 0 .. `samples_per_frame`.
+    len: usize,
+    /// Samples of silence given since the last packet.
+    made_up: u64,
+    /// Samples of silence given too many, at most [`FILL_DEBT_FRAMES_MAX`] frames.
+    debt: u64,
+    /// When the next frame of silence is due, unless a packet comes. Nothing before the first one.
+    next_fill: Option<Micros>,
+}
+
+impl Timeline {
+    /// The beginning of a leg that is sent `codec`.
+    pub const fn new(leg: LegId, codec: Codec) -> Self {
+        let rate = codec.sample_rate();
+        let samples_per_frame = rate.samples_per_frame();
+        let units_per_frame = codec.clock_rate().units_per_frame();
+        Self {
+            decoder: Decoder::new(codec),
+            bytes_per_sample: codec.bytes_per_sample(),
+            samples_per_frame,
+            samples_per_unit: samples_per_frame as u64 / units_per_frame as u64,
+            frame: UplinkFrame {
+                leg,
+                index: 0,
+                at: Micros(0),
+                kind: FrameKind::Filled,
+                rate,
+                samples: [0; FRAME_SAMPLES_MAX],
+            },
+            len: 0,
+            made_up: 0,
+            debt: 0,
+            next_fill: None,
+        }
+    }
+
+    /// The phone was heard at `now`: nothing is made up for a while.
+    pub const fn heard(&mut self, now: Micros) {
+        self.next_fill = Some(now.plus_ms(FILL_AFTER_MS));
+    }
+
+    /// Appends a packet's audio, after the silence its timestamp calls for.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; at most [`GAP_FRAMES_MAX`] frames and those of the payload.
+    pub fn append(&mut self, released: &Released<'_>, mut emit: impl FnMut(Cut<'_>)) -> Continuity {
+        self.frame.at = released.at;
+        let continuity = self.bridge(released.follows, &mut emit);
+        self.made_up = 0;
+        let mut payload = released.payload;
+        while !payload.is_empty() {
+            let room = self.samples_per_frame - self.len;
+            let samples = room.min(payload.len() / self.bytes_per_sample);
+            if samples == 0 {
+                break;
+            }
+            let (now, later) = payload.split_at(samples * self.bytes_per_sample);
+            self.decoder
+                .decode(now, &mut self.frame.samples[self.len..self.len + samples]);
+            self.frame.kind = FrameKind::Received;
+            self.grow(samples, &mut emit);
+            payload = later;
+        }
+        continuity
+    }
+
+    /// Gives a silent phone's uplink the frames that are due at `now`.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; at most [`GAP_FRAMES_MAX`] frames, what is missing then is let go.
+    pub fn fill_due(&mut self, now: Micros, mut emit: impl FnMut(Cut<'_>)) {
+        let Some(mut due) = self.next_fill else {
+            return;
+        };
+        let frame = self.samples_per_frame as u64;
+        for _ in 0..GAP_FRAMES_MAX {
+            if now.0 < due.0 {
+                break;
+            }
+            self.frame.at = now;
+            if self.debt >= frame {
+                self.debt -= frame;
+                emit(Cut::Skipped);
+            } else {
+                self.silence(frame, &mut emit);
+            }
+            self.made_up += frame;
+            due = due.plus_frames(1);
+        }
+        self.next_fill = Some(if now.0 < due.0 {
+            due
+        } else {
+            now.plus_frames(1)
+        });
+    }
+
+    /// Fills what is left of the gap before a packet.
+    fn bridge(&mut self, follows: Follows, emit: &mut impl FnMut(Cut<'_>)) -> Continuity {
+        let Follows::After(units) = follows else {
+            return Continuity::Kept;
+        };
+        let frame = self.samples_per_frame as u64;
+        let gap = u64::from(units) * self.samples_per_unit;
+        let Some(rest) = gap.checked_sub(self.made_up) else {
+            let debt = self.debt + (self.made_up - gap);
+            self.debt = debt.min(u64::from(FILL_DEBT_FRAMES_MAX) * frame);
+            return Continuity::Kept;
+        };
+        if rest > u64::from(GAP_FRAMES_MAX) * frame {
+            return Continuity::Resynced;
+        }
+        let paid = self.debt.min(rest);
+        self.debt -= paid;
+        self.silence(rest - paid, emit);
+        Continuity::Kept
+    }
+
+    fn silence(&mut self, mut samples: u64, emit: &mut impl FnMut(Cut<'_>)) {
+        while samples > 0 {
+            let room = self.samples_per_frame - self.len;
+            let step = usize::try_from(samples).unwrap_or(usize::MAX).min(room);
+            self.frame.samples[self.len..self.len + step].fill(0);
+            self.grow(step, emit);
+            samples -= step as u64;
+        }
+    }
+
+    /// Counts samples that were written and lets a full frame go.
+    fn grow(&mut self, samples: usize, emit: &mut impl FnMut(Cut<'_>)) {
+        self.len += samples;
+        if self.len < self.samples_per_frame {
+            return;
+        }
+        self.len = 0;
+        let frame = self.samples_per_frame as u64;
+        if self.debt >= frame && self.is_quiet() {
+            self.debt -= frame;
+            emit(Cut::Skipped);
+        } else {
+            emit(Cut::Frame(&self.frame));
+            self.frame.index += 1;
+        }
+        self.frame.kind = FrameKind::Filled;
+    }
+
+    fn is_quiet(&self) -> bool {
+        let samples = &self.frame.samples[..self.samples_per_frame];
+        samples
+            .iter()
+            .all(|sample| sample.unsigned_abs() < QUIET_PEAK)
+    }
+}
