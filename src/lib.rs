@@ -8,6 +8,8 @@
 //! `tile → net, rt`; `translator → interpreter, vendor, link`. `call` and `interpreter` do no I/O.
 //! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry `diglot_rt::msg`.
 
+pub mod asterisk;
+pub mod call;
 pub mod config;
 pub mod link;
 pub mod net;
