@@ -11,8 +11,11 @@
 pub mod asterisk;
 pub mod call;
 pub mod config;
+pub mod gateway;
 pub mod link;
 pub mod net;
 pub mod observe;
 pub mod sys;
+pub mod tile;
+pub mod topology;
 pub mod vendor;

@@ -104,6 +104,8 @@ counted! {
         Resync => "rx_resync_total",
         /// Packets put back into order.
         Reordered => "rx_reordered_total",
+        /// Legs that could not be taken in: a mistake of ours.
+        LegRefused => "rx_leg_refused_total",
         /// Receive calls that failed for another reason than an empty socket.
         SocketError => "rx_socket_error_total",
     }
@@ -130,6 +132,8 @@ counted! {
         DropRingFull => "tx_drop_ring_full_total",
         /// Events that did not fit their ring.
         EventLost => "tx_event_lost_total",
+        /// Legs that could not be taken in: a mistake of ours.
+        LegRefused => "tx_leg_refused_total",
         /// Send calls that failed.
         SocketError => "tx_socket_error_total",
     }

@@ -88,7 +88,10 @@ impl Calls {
             Control::Ari(ari) => (Arrivals::Ari, ari.app.as_str()),
             Control::None => (Arrivals::NewSources, ""),
         };
-        let numbers = config.extensions.iter().map(|e| (e.number.as_str(), e.partner.as_str()));
+        let numbers = config
+            .extensions
+            .iter()
+            .map(|e| (e.number.as_str(), e.partner.as_str()));
         Self {
             extensions: config.extensions.clone(),
             arrivals,
@@ -135,7 +138,10 @@ impl Calls {
     /// # Panics
     /// In debug builds, if outputs of the last input were not taken.
     pub fn handle(&mut self, now: Micros, input: Input) {
-        debug_assert!(self.outputs.is_empty(), "all outputs are taken before the next input");
+        debug_assert!(
+            self.outputs.is_empty(),
+            "all outputs are taken before the next input"
+        );
         match input {
             Input::Connected => {
                 self.counts.count(CallCount::Connected);
@@ -187,11 +193,21 @@ impl Calls {
                     self.end(now, id, EndReason::BridgeLost, caller);
                 }
             }
-            AriEvent::Dtmf { channel, digit, duration_ms } => {
-                self.note(&channel, |call_id| CallEvent::Dtmf { call_id, digit, duration_ms });
+            AriEvent::Dtmf {
+                channel,
+                digit,
+                duration_ms,
+            } => {
+                self.note(&channel, |call_id| CallEvent::Dtmf {
+                    call_id,
+                    digit,
+                    duration_ms,
+                });
             }
             AriEvent::Gone { channel } => self.on_gone(now, &channel),
-            AriEvent::Hold { channel } => self.note(&channel, |call_id| CallEvent::Hold { call_id }),
+            AriEvent::Hold { channel } => {
+                self.note(&channel, |call_id| CallEvent::Hold { call_id })
+            }
             AriEvent::StasisStart(channel) => {
                 if self.ids.is_ours(&channel.id) {
                     self.on_media_entered(now, &channel.id);
@@ -213,24 +229,36 @@ impl Calls {
     }
 
     fn on_gone(&mut self, now: Micros, channel: &str) {
-        let Some(id) = self.owner(channel) else { return };
+        let Some(id) = self.owner(channel) else {
+            return;
+        };
         let is_caller = self.legs.find(id).is_some_and(|leg| leg.call_id == channel);
         if is_caller {
             self.end(now, id, EndReason::CallerLeft, Caller::Gone);
         } else {
-            self.end(now, id, EndReason::MediaLost, Caller::There(HangupCause::Congestion));
+            self.end(
+                now,
+                id,
+                EndReason::MediaLost,
+                Caller::There(HangupCause::Congestion),
+            );
         }
     }
 
     fn on_caller(&mut self, now: Micros, channel: Channel, found: Found) {
         if self.arrivals != Arrivals::Ari
             || self.owners.contains_key(&channel.id)
-            || MEDIA_CHANNEL_NAMES.iter().any(|name| channel.name.starts_with(name))
+            || MEDIA_CHANNEL_NAMES
+                .iter()
+                .any(|name| channel.name.starts_with(name))
         {
             return;
         }
         let dialled = channel.extension.unwrap_or_default();
-        let extension = self.extensions.iter().position(|extension| extension.number == dialled);
+        let extension = self
+            .extensions
+            .iter()
+            .position(|extension| extension.number == dialled);
         let (refusal, cause) = match extension {
             _ if self.doors == Doors::ShuttingDown => {
                 (Refusal::ShuttingDown, HangupCause::Congestion)
@@ -244,12 +272,21 @@ impl Calls {
                 let Extension { listen, uplink, .. } = self.extensions[extension];
                 let ids = self.ids.next();
                 let ari = AriLeg::new(now, channel.id.clone(), ids, listen, uplink);
-                self.arrive(now, extension, channel.id, channel.caller, Transport::Ari(ari));
+                self.arrive(
+                    now,
+                    extension,
+                    channel.id,
+                    channel.caller,
+                    Transport::Ari(ari),
+                );
                 return;
             }
         };
         self.refuse(channel.id.clone(), dialled, refusal);
-        self.ask(Request::DeleteChannel { channel: channel.id, cause });
+        self.ask(Request::DeleteChannel {
+            channel: channel.id,
+            cause,
+        });
     }
 
     fn on_source(&mut self, now: Micros, port: PortIndex, source: SocketAddr) {
@@ -268,7 +305,9 @@ impl Calls {
             self.arrive(now, extension, source.to_string(), String::new(), transport);
             return;
         };
-        let quiet_until = self.refused_source_at.map(|at| at.plus_ms(REFUSED_SOURCE_PAUSE_MS));
+        let quiet_until = self
+            .refused_source_at
+            .map(|at| at.plus_ms(REFUSED_SOURCE_PAUSE_MS));
         if quiet_until.is_none_or(|until| now >= until) {
             self.refused_source_at = Some(now);
             let dialled = self.extensions.get(extension).map(|e| e.number.clone());
@@ -288,7 +327,11 @@ impl Calls {
             self.drive(now, id, |ari| ari.on_reply(now, ticket.number, &reply));
             return;
         }
-        let listed = if matches!(reply, Reply::Listed(_)) { Listed::Yes } else { Listed::No };
+        let listed = if matches!(reply, Reply::Listed(_)) {
+            Listed::Yes
+        } else {
+            Listed::No
+        };
         let asked_at = self.resync.on_reply(now, ticket.number, listed);
         match (reply, asked_at) {
             (Reply::Listed(snapshot), Some(asked_at)) => self.reconcile(now, asked_at, snapshot),
@@ -357,7 +400,11 @@ impl Calls {
         let Some(id) = inserted else { return };
         self.counts.count(CallCount::Arrived);
         self.rooms.arrive(id, extension);
-        let event = CallEvent::Arrived { call_id, extension, caller };
+        let event = CallEvent::Arrived {
+            call_id,
+            extension,
+            caller,
+        };
         self.outputs.push_back(Output::Event(event));
         match &self.legs.find(id).expect("inserted above").transport {
             Transport::Ari(ari) => {
@@ -386,7 +433,10 @@ impl Calls {
                     self.resync.on_doubt(now);
                 }
                 Effect::Ask { number, request } => {
-                    let ticket = Ticket { leg: Some(id), number };
+                    let ticket = Ticket {
+                        leg: Some(id),
+                        number,
+                    };
                     self.outputs.push_back(Output::Request { ticket, request });
                 }
                 Effect::Failed(reason) => {
@@ -408,18 +458,30 @@ impl Calls {
     }
 
     fn on_up(&mut self, now: Micros, id: LegId) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         leg.up_at = Some(now);
         let setup_us = now.since(leg.arrived_at);
-        let event = CallEvent::Up { call_id: leg.call_id.clone(), setup_us };
+        let event = CallEvent::Up {
+            call_id: leg.call_id.clone(),
+            setup_us,
+        };
         self.outputs.push_back(Output::Event(event));
     }
 
     fn start(&mut self, id: LegId, remote: SocketAddr) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         leg.started = true;
         let (extension, call_id) = (leg.extension, leg.call_id.clone());
-        self.change(Change::StartLeg { leg: id, extension, remote, call_id });
+        self.change(Change::StartLeg {
+            leg: id,
+            extension,
+            remote,
+            call_id,
+        });
         if let Some(partner) = self.rooms.partner(id) {
             self.pair_if_started([partner, id]);
         }
@@ -432,7 +494,8 @@ impl Calls {
     }
 
     fn have_started(&self, legs: [LegId; 2]) -> bool {
-        legs.iter().all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.started))
+        legs.iter()
+            .all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.started))
     }
 
     fn end_all(&mut self, now: Micros, reason: EndReason, caller: Caller) {
@@ -444,7 +507,9 @@ impl Calls {
 
     /// Ends a leg: its audio at once, its channels one after the other.
     fn end(&mut self, now: Micros, id: LegId, reason: EndReason, caller: Caller) {
-        let Some(leg) = self.legs.find(id) else { return };
+        let Some(leg) = self.legs.find(id) else {
+            return;
+        };
         let is_ari = matches!(leg.transport, Transport::Ari(_));
         if caller == Caller::Gone && is_ari {
             // The same channel may come back into our application: as a new call.
@@ -460,7 +525,9 @@ impl Calls {
 
     /// Stops the leg's audio and seats its partner anew; the first reason counts.
     fn conclude(&mut self, id: LegId, reason: EndReason) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         if leg.ended.is_some() {
             return;
         }
@@ -470,7 +537,9 @@ impl Calls {
         if let Some(partner) = left.partner
             && self.have_started([partner, id])
         {
-            self.change(Change::Unpair { legs: [partner, id] });
+            self.change(Change::Unpair {
+                legs: [partner, id],
+            });
         }
         if started {
             self.change(Change::EndLeg { leg: id, reason });
@@ -481,7 +550,9 @@ impl Calls {
     }
 
     fn forget(&mut self, id: LegId) {
-        let Some(leg) = self.legs.remove(id) else { return };
+        let Some(leg) = self.legs.remove(id) else {
+            return;
+        };
         match leg.transport {
             Transport::Ari(ari) => {
                 for name in [ari.caller(), &ari.ids().media, &ari.ids().bridge] {
@@ -494,7 +565,10 @@ impl Calls {
         }
         self.counts.count(CallCount::Ended);
         let reason = leg.ended.unwrap_or(EndReason::Vanished);
-        self.outputs.push_back(Output::Event(CallEvent::Ended { call_id: leg.call_id, reason }));
+        self.outputs.push_back(Output::Event(CallEvent::Ended {
+            call_id: leg.call_id,
+            reason,
+        }));
     }
 
     fn owner(&self, name: &str) -> Option<LegId> {
@@ -511,7 +585,10 @@ impl Calls {
 
     fn ask(&mut self, request: Request) {
         self.requests += 1;
-        let ticket = Ticket { leg: None, number: self.requests };
+        let ticket = Ticket {
+            leg: None,
+            number: self.requests,
+        };
         self.outputs.push_back(Output::Request { ticket, request });
     }
 
@@ -534,7 +611,11 @@ impl Calls {
             Refusal::ShuttingDown => CallCount::RefusedShuttingDown,
             Refusal::UnknownExtension => CallCount::RefusedUnknownExtension,
         });
-        let event = CallEvent::Refused { call_id, extension, reason };
+        let event = CallEvent::Refused {
+            call_id,
+            extension,
+            reason,
+        };
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -546,7 +627,8 @@ impl Calls {
 
     fn note_leftover(&mut self, id: &str) {
         self.counts.count(CallCount::Leftover);
-        self.outputs.push_back(Output::Event(CallEvent::Leftover { id: id.to_owned() }));
+        self.outputs
+            .push_back(Output::Event(CallEvent::Leftover { id: id.to_owned() }));
     }
 }
 
@@ -562,7 +644,9 @@ fn verdict(
     in_app: &HashSet<&str>,
     bridges: &HashSet<&str>,
 ) -> Option<Verdict> {
-    let Transport::Ari(ari) = &leg.transport else { return None };
+    let Transport::Ari(ari) = &leg.transport else {
+        return None;
+    };
     let has_media = in_app.contains(ari.ids().media.as_str());
     if !in_app.contains(ari.caller()) {
         return Some(Verdict::End(EndReason::Vanished, Caller::Gone));

@@ -18,6 +18,7 @@ use core_affinity::CoreId;
 
 use crate::sys;
 
+pub mod meters;
 pub mod rx;
 pub mod tx;
 
@@ -58,17 +59,22 @@ pub struct TileHandle {
 pub fn spawn(settings: TileSettings, mut tile: impl Tile) -> io::Result<TileHandle> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    let thread = thread::Builder::new().name(settings.name.into()).spawn(move || {
-        let _guard = AbortOnPanic;
-        set_up_thread(settings);
-        while !stopped.load(Ordering::Relaxed) {
-            if let Err(error) = tile.turn() {
-                log::error!("{}: cannot wait any more: {error}", settings.name);
-                process::abort();
+    let thread = thread::Builder::new()
+        .name(settings.name.into())
+        .spawn(move || {
+            let _guard = AbortOnPanic;
+            set_up_thread(settings);
+            while !stopped.load(Ordering::Relaxed) {
+                if let Err(error) = tile.turn() {
+                    log::error!("{}: cannot wait any more: {error}", settings.name);
+                    process::abort();
+                }
             }
-        }
-    })?;
-    Ok(TileHandle { stop, thread: Some(thread) })
+        })?;
+    Ok(TileHandle {
+        stop,
+        thread: Some(thread),
+    })
 }
 
 impl Drop for TileHandle {

@@ -64,7 +64,11 @@ fn supervise(ari: &Ari, inbox: &Sender<Input>, stopped: &Receiver<()>) {
     loop {
         let pause = match Events::connect(ari) {
             Ok(events) => {
-                log::info!("Asterisk at {}: connected, application {}", ari.url, ari.app);
+                log::info!(
+                    "Asterisk at {}: connected, application {}",
+                    ari.url,
+                    ari.app
+                );
                 said.clear();
                 let begun = Instant::now();
                 let lost = follow(events, inbox, stopped);
@@ -120,7 +124,11 @@ fn on_lost(ari: &Ari, inbox: &Sender<Input>, lost: Lost) -> After {
         }
         Lost::Stopped => return After::End,
     };
-    if inbox.send(input).is_err() { After::End } else { after }
+    if inbox.send(input).is_err() {
+        After::End
+    } else {
+        after
+    }
 }
 
 /// Passes events on until the connection is lost.
@@ -164,7 +172,9 @@ struct Backoff {
 
 impl Backoff {
     fn next_pause(&mut self) -> Duration {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        let pause = PAUSE_MIN
+            .saturating_mul(1 << self.failures.min(16))
+            .min(PAUSE_MAX);
         self.failures += 1;
         pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }

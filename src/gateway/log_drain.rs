@@ -1,0 +1,221 @@
+//! The log thread: takes the events of tiles, link and control, and writes what people should read.
+//!
+//! It also tells the control thread what only tiles can see: sources that no leg owns, and legs that
+//! have fallen silent. Everything it reads is bounded, and whoever is faster than it loses lines,
+//! not audio.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, TryRecvError};
+use diglot_rt::msg::{LegId, RxEvent, TxEvent};
+use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
+use rtrb::Consumer;
+
+use crate::asterisk::control::ControlHandle;
+use crate::call::Input;
+use crate::net::clock;
+use crate::observe::conversation::Conversation;
+use crate::observe::event::{EventSender, GatewayEvent};
+use crate::observe::link_counts::{LinkCount, LinkCounts};
+use crate::tile::meters::LegMeters;
+
+/// How long the thread sleeps when nothing is reported: one frame.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How often counters that people should know of are looked at.
+const COUNTS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Everything the log thread reads.
+#[derive(Debug)]
+pub struct LogParts {
+    /// Events of link, control and this thread itself.
+    pub events: Receiver<GatewayEvent>,
+    /// For what this thread learns from the rings.
+    pub event_sender: EventSender,
+    /// From the rx tile.
+    pub rx_events: Consumer<RxEvent>,
+    /// From the tx tile.
+    pub tx_events: Consumer<TxEvent>,
+    /// To the control thread.
+    pub control: ControlHandle,
+    /// When each leg last sent something.
+    pub meters: Arc<LegMeters>,
+    /// After how long a leg that sends nothing is reported as silent.
+    pub leg_timeout: Duration,
+    /// What the process counts.
+    pub counts: Counts,
+}
+
+/// The counters of a gateway, for whoever shows them.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Of the rx tile.
+    pub rx: Arc<RxCounts>,
+    /// Of the tx tile.
+    pub tx: Arc<TxCounts>,
+    /// Of the link thread.
+    pub link: Arc<LinkCounts>,
+}
+
+/// Counters whose growth is worth a line: each is something lost, refused or late.
+const RX_NOTEWORTHY: &[RxCount] = &[
+    RxCount::DropMalformed,
+    RxCount::DropUnknownSource,
+    RxCount::DropPayloadType,
+    RxCount::DropPayloadSize,
+    RxCount::DropLate,
+    RxCount::DropRingFull,
+    RxCount::EventLost,
+    RxCount::Resync,
+    RxCount::SocketError,
+];
+const TX_NOTEWORTHY: &[TxCount] = &[
+    TxCount::TickMissed,
+    TxCount::FrameHole,
+    TxCount::DropPlayoutFull,
+    TxCount::DropRingFull,
+    TxCount::EventLost,
+    TxCount::SocketError,
+];
+
+/// Starts the log thread; it ends, when all that has been reported is written, once the other end
+/// of `stop` is dropped.
+///
+/// # Errors
+/// The thread cannot be made.
+pub fn spawn(parts: LogParts, stop: Receiver<()>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name("log".into())
+        .spawn(move || LogThread::new(parts).run(&stop))
+}
+
+struct LogThread {
+    parts: LogParts,
+    conversation: Conversation,
+    live: HashSet<LegId>,
+    reported: Vec<(&'static str, u64)>,
+    counts_due: Instant,
+}
+
+impl LogThread {
+    fn new(parts: LogParts) -> Self {
+        Self {
+            parts,
+            conversation: Conversation::default(),
+            live: HashSet::new(),
+            reported: Vec::new(),
+            counts_due: Instant::now() + COUNTS_INTERVAL,
+        }
+    }
+
+    fn run(&mut self, stop: &Receiver<()>) {
+        loop {
+            self.take_tile_events();
+            // This thread holds a sender itself, so an error only says that its patience ran out.
+            if let Ok(event) = self.parts.events.recv_timeout(PATIENCE) {
+                self.write(&event);
+                while let Ok(event) = self.parts.events.try_recv() {
+                    self.write(&event);
+                }
+            }
+            self.report_silent_legs();
+            if Instant::now() >= self.counts_due {
+                self.counts_due += COUNTS_INTERVAL;
+                self.write_counts();
+            }
+            if stop.try_recv() == Err(TryRecvError::Disconnected) {
+                break;
+            }
+        }
+        while let Ok(event) = self.parts.events.try_recv() {
+            self.write(&event);
+        }
+        self.write_counts();
+    }
+
+    fn write(&mut self, event: &GatewayEvent) {
+        match event {
+            GatewayEvent::LegStarted { leg, .. } => {
+                self.live.insert(*leg);
+            }
+            GatewayEvent::LegEnded { leg, .. } => {
+                self.live.remove(leg);
+            }
+            _ => {}
+        }
+        if let Some(line) = self.conversation.line(event) {
+            log::info!(target: "call", "{line}");
+        }
+    }
+
+    fn take_tile_events(&mut self) {
+        while let Ok(event) = self.parts.rx_events.pop() {
+            match event {
+                RxEvent::FirstPacket { .. } => {}
+                RxEvent::UnexpectedPayloadType { leg, payload_type } => {
+                    let event = GatewayEvent::UnexpectedPayloadType { leg, payload_type };
+                    self.parts.event_sender.send(event);
+                }
+                RxEvent::UnknownSource { port, source } => {
+                    // A full inbox loses nothing: the source repeats itself 50 times a second.
+                    let _ = self
+                        .parts
+                        .control
+                        .tell(Input::UnknownSource { port, source });
+                }
+            }
+        }
+        while let Ok(TxEvent::UtteranceStarted { leg, utterance, at }) = self.parts.tx_events.pop()
+        {
+            self.parts.event_sender.send(GatewayEvent::SpeechLeft {
+                listener: leg,
+                utterance,
+                at,
+            });
+        }
+    }
+
+    fn report_silent_legs(&self) {
+        let now = clock::now();
+        for leg in &self.live {
+            let silent_us = u128::from(now.since(self.parts.meters.last_received(*leg)));
+            if silent_us > self.parts.leg_timeout.as_micros() {
+                // Told again on the next round if there is no room now.
+                let _ = self.parts.control.tell(Input::LegSilent { leg: *leg });
+            }
+        }
+    }
+
+    /// One line for all noteworthy counters that have grown.
+    fn write_counts(&mut self) {
+        let counts = &self.parts.counts;
+        let rx = RX_NOTEWORTHY
+            .iter()
+            .map(|what| (what.name(), counts.rx.value(*what)));
+        let tx = TX_NOTEWORTHY
+            .iter()
+            .map(|what| (what.name(), counts.tx.value(*what)));
+        let link = LinkCount::ALL
+            .iter()
+            .map(|what| (what.name(), counts.link.value(*what)));
+        let now: Vec<_> = rx.chain(tx).chain(link).collect();
+        let before = |name| {
+            self.reported
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map_or(0, |(_, v)| *v)
+        };
+        let grown: Vec<_> = now
+            .iter()
+            .filter(|(name, value)| *value > before(*name))
+            .map(|(name, value)| format!("{name} {} (+{})", value, value - before(*name)))
+            .collect();
+        if !grown.is_empty() {
+            log::info!("counts: {}", grown.join(", "));
+        }
+        self.reported = now;
+    }
+}

@@ -1,0 +1,237 @@
+//! The gateway: sockets, tiles, link thread, control thread and log, put together.
+//!
+//! Everything that can be refused is asked for before the first thread starts, so that a gateway
+//! either runs whole or not at all.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Sender, bounded};
+use mio::Poll;
+
+use crate::asterisk::control::{Control, ControlHandle};
+use crate::call::Input;
+use crate::config::{Config, Extension};
+use crate::link::client::{self, LinkParts};
+use crate::link::leg::Endpoint;
+use crate::net::udp;
+use crate::observe::event;
+use crate::tile::meters::LegMeters;
+use crate::tile::rx::{RxParts, RxTile};
+use crate::tile::tx::{TxParts, TxTile};
+use crate::tile::{self, TileHandle, TileSettings};
+use crate::topology::Rings;
+
+pub mod log_drain;
+pub mod prompts;
+pub mod switchboard;
+
+pub use log_drain::Counts;
+use log_drain::LogParts;
+use prompts::PromptError;
+use switchboard::{Line, Switchboard};
+
+/// Why a gateway does not start; nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address of the translator cannot be found.
+    #[error("link.url: {url}: {source}")]
+    Link {
+        /// As configured.
+        url: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An RTP port cannot be had.
+    #[error(
+        "extension {number}: cannot listen on {address}: {source}; end what uses this port or \
+         choose another one (extension.listen)"
+    )]
+    Listen {
+        /// Whose port.
+        number: String,
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A prompt cannot be played.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The kernel refuses a thread, a timer or an epoll instance.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running gateway. [`stop`](Self::stop) ends it.
+#[derive(Debug)]
+pub struct Gateway {
+    control: ControlHandle,
+    control_thread: JoinHandle<io::Result<()>>,
+    _rx: TileHandle,
+    _tx: TileHandle,
+    log_thread: JoinHandle<()>,
+    stop_log: Sender<()>,
+    counts: Counts,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Gateway {
+    /// Binds, reserves, and starts all threads.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let lines = Line::of(config)?;
+        let endpoint = endpoint(&config.link.url)?;
+        let sockets = config
+            .extensions
+            .iter()
+            .map(bind)
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = sockets
+            .iter()
+            .map(UdpSocket::local_addr)
+            .collect::<Result<_, _>>()?;
+        let counts = Counts::default();
+        let rings = Rings::new();
+        let (events, event_inbox, _) = event::channel();
+        let meters = Arc::new(LegMeters::new(config.realtime.legs_max));
+        let link_poll = Poll::new()?;
+        let link_waker = client::waker(&link_poll)?;
+
+        let tx = TxTile::new(TxParts {
+            sockets: sockets
+                .iter()
+                .map(UdpSocket::try_clone)
+                .collect::<Result<_, _>>()?,
+            commands: rings.tx_commands.consumer,
+            events: rings.tx_events.producer,
+            downlink: rings.downlink.consumer,
+            counts: Arc::clone(&counts.tx),
+            legs_max: config.realtime.legs_max,
+        })?;
+        let (rx, rx_waker) = RxTile::new(RxParts {
+            sockets,
+            commands: rings.rx_commands.consumer,
+            events: rings.rx_events.producer,
+            uplink: rings.uplink.producer,
+            link: Arc::clone(&link_waker),
+            counts: Arc::clone(&counts.rx),
+            meters: Arc::clone(&meters),
+            legs_max: config.realtime.legs_max,
+        })?;
+        let link = LinkParts {
+            endpoint,
+            uplink: rings.uplink.consumer,
+            downlink: rings.downlink.producer,
+            events: events.clone(),
+            counts: Arc::clone(&counts.link),
+            legs_max: config.realtime.legs_max,
+        };
+        let control = Control::new(config);
+        let log = LogParts {
+            events: event_inbox,
+            event_sender: events.clone(),
+            rx_events: rings.rx_events.consumer,
+            tx_events: rings.tx_events.consumer,
+            control: control.handle(),
+            meters,
+            leg_timeout: config.asterisk.leg_timeout,
+            counts: counts.clone(),
+        };
+
+        let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
+        let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
+        let link = client::spawn(link_poll, link_waker, link)?;
+        let (stop_log, log_stop) = bounded(0);
+        let log_thread = log_drain::spawn(log, log_stop)?;
+        let mut switchboard = Switchboard {
+            rx: rings.rx_commands.producer,
+            rx_waker,
+            tx: rings.tx_commands.producer,
+            link,
+            events,
+            lines,
+        };
+        let handle = control.handle();
+        let control_thread = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control.run(|change| switchboard.apply(change)))?;
+        Ok(Self {
+            control: handle,
+            control_thread,
+            _rx: rx,
+            _tx: tx,
+            log_thread,
+            stop_log,
+            counts,
+            addresses,
+        })
+    }
+
+    /// Where RTP is received, in the order of the configuration's extensions.
+    pub fn rtp_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Ends all calls in Asterisk, then all threads; bounded in time.
+    pub fn stop(self) {
+        while self.control.tell(Input::Shutdown).is_err() && !self.control_thread.is_finished() {
+            thread::yield_now();
+        }
+        match self.control_thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::error!("control: {error}"),
+            Err(_) => log::error!("control: panicked; this is a bug"),
+        }
+        drop(self.stop_log);
+        if self.log_thread.join().is_err() {
+            log::error!("log: panicked; this is a bug");
+        }
+    }
+}
+
+fn settings(name: &'static str, core: Option<usize>, config: &Config) -> TileSettings {
+    TileSettings {
+        name,
+        core,
+        priority: config.realtime.priority,
+    }
+}
+
+fn bind(extension: &Extension) -> Result<UdpSocket, StartError> {
+    udp::bind(extension.listen).map_err(|source| StartError::Listen {
+        number: extension.number.clone(),
+        address: extension.listen,
+        source,
+    })
+}
+
+/// Resolves the translator's address once; the link thread must never wait for a name server.
+fn endpoint(url: &str) -> Result<Endpoint, StartError> {
+    let error = |source| StartError::Link {
+        url: url.into(),
+        source,
+    };
+    let authority = url
+        .strip_prefix("ws://")
+        .and_then(|rest| rest.split('/').next())
+        .ok_or_else(|| error(io::Error::other("not a ws:// URL")))?;
+    let address = authority
+        .to_socket_addrs()
+        .map_err(error)?
+        .next()
+        .ok_or_else(|| error(io::Error::other("no address for this name")))?;
+    Ok(Endpoint {
+        address,
+        url: url.into(),
+    })
+}

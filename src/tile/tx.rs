@@ -1,0 +1,127 @@
+//! The tx tile: one packet to every live leg on every tick of the frame clock.
+//!
+//! ```text
+//! link thread ─▷ stage::Playout (collect, then one frame a leg) ─▷ stage::Encode ─▶ send
+//! ```
+//! What leaves is decided by the tick alone; arrivals only fill the playout buffers. A tick that
+//! comes late is late once, slots that were missed become a gap in the timestamps, never a burst.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use diglot_rt::limits::{LINK_RING_FRAMES, STAGE_RING_FRAMES};
+use diglot_rt::msg::{DownlinkFrame, TxCommand, TxEvent};
+use diglot_rt::stage::{Encode, Playout};
+use diglot_rt::stats::{TxCount, TxCounts};
+use diglot_rt::time::FrameClock;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::Tile;
+use crate::net::clock;
+use crate::net::frame_timer::FrameTimer;
+
+/// What a tx tile is made of.
+#[derive(Debug)]
+pub struct TxParts {
+    /// The RTP ports, the same sockets that receive, in the order of `PortIndex`.
+    pub sockets: Vec<UdpSocket>,
+    /// From the control thread.
+    pub commands: Consumer<TxCommand>,
+    /// To the control thread.
+    pub events: Producer<TxEvent>,
+    /// From the link thread.
+    pub downlink: Consumer<DownlinkFrame>,
+    /// What is counted.
+    pub counts: Arc<TxCounts>,
+    /// Legs at most.
+    pub legs_max: usize,
+}
+
+/// The tile; see the module.
+#[derive(Debug)]
+pub struct TxTile {
+    timer: FrameTimer,
+    clock: FrameClock,
+    sockets: Vec<UdpSocket>,
+    playout: Playout,
+    encode: Encode,
+    commands: Consumer<TxCommand>,
+    events: Producer<TxEvent>,
+    counts: Arc<TxCounts>,
+}
+
+impl TxTile {
+    /// Reserves everything the tile will ever need and starts its clock.
+    ///
+    /// # Errors
+    /// The kernel refuses a timer.
+    pub fn new(parts: TxParts) -> io::Result<Self> {
+        let epoch = clock::now().plus_frames(1);
+        let (played, to_encode) = RingBuffer::new(STAGE_RING_FRAMES);
+        Ok(Self {
+            timer: FrameTimer::starting_at(epoch)?,
+            clock: FrameClock::new(epoch),
+            sockets: parts.sockets,
+            playout: Playout::new(parts.legs_max, parts.downlink, played),
+            encode: Encode::new(parts.legs_max, to_encode),
+            commands: parts.commands,
+            events: parts.events,
+            counts: parts.counts,
+        })
+    }
+
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.pop() {
+            match command {
+                TxCommand::AddLeg(leg) => {
+                    // The control thread gives a slot to one leg at a time, so only a mistake of
+                    // ours can be refused here.
+                    if self.playout.add_leg(&leg).is_err() || self.encode.add_leg(&leg).is_err() {
+                        self.counts.count(TxCount::LegRefused);
+                    }
+                }
+                TxCommand::RemoveLeg(leg) => {
+                    self.playout.remove_leg(leg);
+                    self.encode.remove_leg(leg);
+                }
+            }
+        }
+    }
+}
+
+impl Tile for TxTile {
+    fn turn(&mut self) -> io::Result<()> {
+        self.timer.wait()?;
+        let Some(tick) = self.clock.wake(clock::now()) else {
+            return Ok(());
+        };
+        self.counts.count(TxCount::Tick);
+        self.counts.add(TxCount::TickMissed, tick.missed);
+        self.obey();
+        self.playout.collect(LINK_RING_FRAMES, &self.counts);
+        self.playout.tick(tick, &self.counts);
+        let (sockets, events, counts) = (&self.sockets, &mut self.events, &self.counts);
+        self.encode.step(
+            STAGE_RING_FRAMES,
+            counts,
+            |port, destination, packet, sent| {
+                let socket = &sockets[usize::from(port.0)];
+                match socket.send_to(packet, destination) {
+                    Ok(_) => counts.count(TxCount::Packet),
+                    Err(_) => counts.count(TxCount::SocketError),
+                }
+                if let Some(utterance) = sent.begins {
+                    let (leg, at) = (sent.leg, clock::now());
+                    if events
+                        .push(TxEvent::UtteranceStarted { leg, utterance, at })
+                        .is_err()
+                    {
+                        counts.count(TxCount::EventLost);
+                    }
+                }
+            },
+        );
+        Ok(())
+    }
+}
