@@ -8,5 +8,6 @@
 //! `tile → net, rt`; `translator → interpreter, vendor, link`. `call` and `interpreter` do no I/O.
 //! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry `diglot_rt::msg`.
 
+pub mod cli;
 pub mod config;
 pub mod vendor;
