@@ -10,6 +10,7 @@
 
 pub mod asterisk;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod link;
