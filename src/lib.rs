@@ -15,4 +15,5 @@ pub mod link;
 pub mod net;
 pub mod observe;
 pub mod sys;
+pub mod translator;
 pub mod vendor;
