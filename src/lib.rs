@@ -19,4 +19,5 @@ pub mod observe;
 pub mod sys;
 pub mod tile;
 pub mod topology;
+pub mod translator;
 pub mod vendor;

@@ -9,6 +9,8 @@ pub mod connection;
 mod decode;
 pub mod leg;
 pub mod messages;
+pub mod request;
+pub mod server;
 pub mod speech_queue;
 
 /// JSON Schema of every text message, as published.

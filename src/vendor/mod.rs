@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::vendor::audio::AudioReceiver;
 
 pub mod audio;
+pub mod pool;
 
 /// Opens recognition streams on one account.
 pub trait Recognizer: Send + Sync {
