@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod link;
 pub mod net;
 pub mod observe;
+pub mod process;
 pub mod sys;
 pub mod tile;
 pub mod topology;

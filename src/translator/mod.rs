@@ -22,6 +22,7 @@ use hub::Hub;
 use reactor::Reactor;
 
 pub mod counters;
+mod engines;
 mod hub;
 pub mod limits;
 mod reactor;
