@@ -13,7 +13,7 @@ set -euo pipefail
 # gcc and libc6-dev: Rust's linker, and the C sources inside the `ring` crate.
 # libpocketsphinx-dev: offline-vendors links the recogniser.
 readonly BUILD_PACKAGES=(gcc libc6-dev libpocketsphinx-dev)
-# The recogniser's acoustic model; the French and English voices; sample rate conversion of WAV files.
+# The recogniser's acoustic model; the French and English voices; sample rates of WAV files.
 readonly DEMO_PACKAGES=(pocketsphinx-en-us espeak-ng flite sox)
 # Unpacking a Debian suite into a folder and proving its signature; the scripted phone.
 readonly LAB_PACKAGES=(mmdebstrap debian-archive-keyring python3)
@@ -60,18 +60,21 @@ apt_complaint() {
 }
 
 install() {
-  local prefix log attempt
+  local prefix log apt
   is_debian_12 ||
-    fail "diglot's setup knows Debian 12 only; install these packages by hand: $* (then DIGLOT_SETUP=skip)"
+    fail "diglot's setup knows Debian 12 only; install these packages by hand: $*" \
+      "(DIGLOT_SETUP=skip then passes this check)"
   prefix=$(root_prefix) ||
-    fail "installing packages needs root or sudo; as root run: apt-get install --no-install-recommends $*"
+    fail "installing packages needs root or sudo;" \
+      "as root run: apt-get install --no-install-recommends $*"
   log=$(mktemp)
-  attempt=($prefix env DEBIAN_FRONTEND=noninteractive apt-get -o "DPkg::Lock::Timeout=$APT_LOCK_WAIT_S" -q)
+  apt=($prefix env DEBIAN_FRONTEND=noninteractive apt-get -q
+    -o "DPkg::Lock::Timeout=$APT_LOCK_WAIT_S")
   echo "setup: installing $*" >&2
   # The package lists may be absent or old: refresh them only when the first try fails.
-  "${attempt[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 </dev/null ||
-    { "${attempt[@]}" update >>"$log" 2>&1 </dev/null &&
-      "${attempt[@]}" install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; } ||
+  "${apt[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 </dev/null ||
+    { "${apt[@]}" update >>"$log" 2>&1 </dev/null &&
+      "${apt[@]}" install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; } ||
     fail "apt-get could not install $* ($(apt_complaint "$log")); check the network and apt's" \
       "sources, then run this again; the whole log is $log"
   rm -f "$log"
@@ -85,7 +88,7 @@ require_rust() {
   [ -n "$found" ] ||
     fail "no cargo found; install the Rust toolchain, version $wanted or later, with rustup"
   [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
-    fail "cargo $found is too old; install the Rust toolchain, version $wanted or later, with rustup"
+    fail "cargo $found is too old; install version $wanted or later of the Rust toolchain"
 }
 
 main() {

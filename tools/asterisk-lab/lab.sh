@@ -1,9 +1,9 @@
 #!/bin/bash
 # A real Asterisk 22 for tests on a Debian 12 machine, which has no asterisk package of its own:
-# unpacks the build of a later Debian suite into a folder and runs it there in a chroot, on loopback.
+# unpacks the build of a later Debian suite into a folder and runs it in a chroot, on loopback.
 # Refuses to touch any process but the Asterisk it started itself. Needs root.
 #
-#   lab.sh setup      unpack Asterisk once; prints "skipped: why" and exits 77 where that cannot be done
+#   lab.sh setup      unpack Asterisk once; where that cannot be done: "skipped: why", exit 77
 #   lab.sh start      start and wait until calls are answered (sets up first, if need be)
 #   lab.sh stop       end it and wait until it is gone
 #   lab.sh kill       SIGKILL it and leave it dead

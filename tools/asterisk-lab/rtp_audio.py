@@ -88,6 +88,10 @@ class Codec:
     def frame_samples(self) -> int:
         return self.sample_rate * FRAME_MS // 1000
 
+    def samples_in(self, payload: bytes) -> int:
+        """How many samples a payload holds: one byte each in G.711, two in linear."""
+        return len(payload) if self.sample_rate == 8000 else len(payload) // 2
+
     @staticmethod
     def named(name: str) -> "Codec":
         """`pcmu` and `pcma` (8 kHz), or `l16` (16 kHz)."""
@@ -142,7 +146,8 @@ class Playlist:
         samples = read_wav(path, self._codec.sample_rate)
         size = self._codec.frame_samples
         samples.extend([0] * (-len(samples) % size))
-        frames = [self._codec.encode(samples[at : at + size]) for at in range(0, len(samples), size)]
+        starts = range(0, len(samples), size)
+        frames = [self._codec.encode(samples[at : at + size]) for at in starts]
         self._waiting.append((at_frame, frames))
         self._waiting.sort(key=lambda entry: entry[0])
 
@@ -208,64 +213,62 @@ class Recorder:
 
 
 class Statistics:
-    """Counts of one received audio stream, in arrival order."""
+    """Counts of one received stream, in arrival order.
+
+    Sequence numbers are judged over all packets of the stream; timestamps, gaps and sizes over its
+    audio. A timestamp may jump where the marker announces a new talkspurt (RFC 3551 §4.1).
+    """
 
     def __init__(self, codec: Codec):
         self._codec = codec
-        self._last = None  # (sequence, timestamp, ssrc, samples)
-        self._last_arrival: float | None = None
-        self.packets = 0
+        self._last: dict | None = None  # the newest packet so far
+        self.packets = 0  # of audio
         self.first_arrival: float | None = None
+        self.last_arrival: float | None = None
         self.by_payload_type: dict[int, int] = {}
         self.by_size: dict[int, int] = {}
         self.ssrcs: list[int] = []
-        self.counts = dict.fromkeys(
-            ("malformed", "lost", "duplicate", "reordered", "timestamp_errors", "ssrc_changes"), 0
-        )
+        names = "malformed lost duplicate reordered timestamp_errors markers ssrc_changes"
+        self.counts = dict.fromkeys(names.split(), 0)
         self.gap_s_max = 0.0
         self.gaps_noted = 0
 
-    @property
-    def last_arrival(self) -> float | None:
-        return self._last_arrival
+    def receive(self, packet: dict, now: float) -> None:
+        """Counts one packet: payload_type, marker, sequence, timestamp, ssrc and payload."""
+        self._count(self.by_payload_type, packet["payload_type"])
+        if packet["ssrc"] not in self.ssrcs and len(self.ssrcs) < DISTINCT_MAX:
+            self.ssrcs.append(packet["ssrc"])
+        if packet["payload_type"] == self._codec.payload_type:
+            self._receive_audio(packet, now)
+        if self._last is None or self._follows(self._last, packet):
+            self._last = packet
 
-    def count_payload_type(self, payload_type: int) -> None:
-        """Counts a packet of any kind."""
-        self._count(self.by_payload_type, payload_type)
-
-    def receive(self, sequence: int, timestamp: int, ssrc: int, size: int, now: float) -> None:
-        """Counts one audio packet."""
+    def _receive_audio(self, packet: dict, now: float) -> None:
         self.packets += 1
-        self._count(self.by_size, size)
-        if ssrc not in self.ssrcs and len(self.ssrcs) < DISTINCT_MAX:
-            self.ssrcs.append(ssrc)
-        if self._last_arrival is None:
+        self.counts["markers"] += packet["marker"]
+        self._count(self.by_size, len(packet["payload"]))
+        if self.last_arrival is None:
             self.first_arrival = now
         else:
-            self.gap_s_max = max(self.gap_s_max, now - self._last_arrival)
-            self.gaps_noted += now - self._last_arrival > GAP_MS_NOTED / 1000
-        self._last_arrival = now
-        samples = size if self._codec.sample_rate == 8000 else size // 2
-        if self._follows(sequence, timestamp, ssrc):
-            self._last = (sequence, timestamp, ssrc, samples)
+            self.gap_s_max = max(self.gap_s_max, now - self.last_arrival)
+            self.gaps_noted += now - self.last_arrival > GAP_MS_NOTED / 1000
+        self.last_arrival = now
 
-    def _follows(self, sequence: int, timestamp: int, ssrc: int) -> bool:
+    def _follows(self, last: dict, packet: dict) -> bool:
         """Judges one packet against the newest before it; False when it is older than that."""
-        if self._last is None:
-            return True
-        last_sequence, last_timestamp, last_ssrc, last_samples = self._last
-        if ssrc != last_ssrc:
+        if packet["ssrc"] != last["ssrc"]:
             self.counts["ssrc_changes"] += 1
             return True
-        step = (sequence - last_sequence + 0x8000 & 0xFFFF) - 0x8000
+        step = (packet["sequence"] - last["sequence"] + 0x8000 & 0xFFFF) - 0x8000
         if step <= 0:
             self.counts["duplicate" if step == 0 else "reordered"] += 1
             self.counts["lost"] -= step < 0
             return False
         self.counts["lost"] += step - 1
-        self.counts["timestamp_errors"] += (
-            step == 1 and timestamp - last_timestamp & 0xFFFF_FFFF != last_samples
-        )
+        both_audio = packet["payload_type"] == last["payload_type"] == self._codec.payload_type
+        if step == 1 and both_audio and not packet["marker"]:
+            elapsed = packet["timestamp"] - last["timestamp"] & 0xFFFF_FFFF
+            self.counts["timestamp_errors"] += elapsed != self._codec.samples_in(last["payload"])
         return True
 
     @staticmethod
