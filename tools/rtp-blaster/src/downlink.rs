@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::codec::{DOWNLINK_FRAME_TICKS, DownlinkCodec, FRAME_MS, STATIC_PAYLOAD_TYPE_MAX};
 use crate::recorder::{Placement, Recorder, is_speech};
-use crate::report::Percentiles;
+use crate::report::{Percentiles, seconds};
 use crate::rtp::Header;
 use crate::sequence::{Arrival, SequenceTracker};
 
@@ -174,7 +174,7 @@ impl Downlink {
         self.report.duplicates = sequence.duplicates;
         self.report.reordered = sequence.reordered;
         self.report.sequence_jumps = sequence.jumps;
-        self.report.last_s = self.last_at.map(|at| at.as_secs_f64());
+        self.report.last_s = self.last_at.map(seconds);
         self.report.deviation_us = Percentiles::of(&self.deviation_us);
         (self.report, self.recorder.into_samples())
     }
@@ -228,10 +228,10 @@ impl Downlink {
 
     fn judge_arrival(&mut self, at: Duration) {
         match self.last_at.replace(at) {
-            None => self.report.first_s = Some(at.as_secs_f64()),
+            None => self.report.first_s = Some(seconds(at)),
             Some(last_at) => {
                 let gap = at.saturating_sub(last_at);
-                let gap_ms = gap.as_secs_f64() * 1000.0;
+                let gap_ms = gap.as_micros() as f64 / 1000.0;
                 self.report.gap_ms_max = self.report.gap_ms_max.max(gap_ms);
                 let frame = Duration::from_millis(FRAME_MS.into());
                 self.deviation_us

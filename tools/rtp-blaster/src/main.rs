@@ -155,8 +155,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Problem> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
-            Long("to") => to = Some(parser.value()?.parse()?),
-            Long("bind") => options.bind = parser.value()?.parse()?,
+            Long("to") => to = Some(address(&parser.value()?.string()?)?),
+            Long("bind") => options.bind = address(&parser.value()?.string()?)?,
             Long("codec") => options.codec = codec(&parser.value()?.string()?)?,
             Long("play") => options.timed.push(timed(&parser.value()?.string()?)?),
             Long("wav") => options.queued.push(parser.value()?.into()),
@@ -178,6 +178,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Problem> {
     }
     options.to = to.ok_or("--to is missing: the gateway's RTP address, such as 127.0.0.1:5000")?;
     Ok(Some(options))
+}
+
+fn address(text: &str) -> Result<SocketAddr, Problem> {
+    let address = text.parse().ok();
+    address.ok_or_else(|| format!("{text}: want a numeric address and port, 127.0.0.1:5000").into())
 }
 
 fn codec(name: &str) -> Result<UplinkCodec, Problem> {

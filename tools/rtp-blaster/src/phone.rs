@@ -15,7 +15,7 @@ use crate::downlink::{Downlink, DownlinkReport, Heard};
 use crate::pacer::{Pacer, time_of};
 use crate::playlist::{Clip, Playlist};
 use crate::recorder::speech_in;
-use crate::report::{CallReport, UplinkReport};
+use crate::report::{CallReport, UplinkReport, seconds};
 use crate::uplink::Uplink;
 
 /// Longest call: it bounds the recording, 58 MB.
@@ -176,8 +176,8 @@ fn run(script: Script, socket: &UdpSocket, local: SocketAddr, shared: &Shared) -
         to: script.to,
         from: local,
         codec: script.codec.name(),
-        started_unix_s: started_unix.as_secs_f64(),
-        length_s: time_of(frames).as_secs_f64(),
+        started_unix_s: seconds(started_unix),
+        length_s: seconds(time_of(frames)),
         said: uplink.playlist().said(frames),
         heard: speech_in(&heard),
         sent,

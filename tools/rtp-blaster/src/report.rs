@@ -1,6 +1,7 @@
 //! The report of a call, as JSON.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -32,6 +33,11 @@ impl Percentiles {
             max: histogram.max(),
         }
     }
+}
+
+/// A time in seconds, to the microsecond: what the clocks here are good for.
+pub fn seconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1_000_000.0
 }
 
 /// What the phone sent.

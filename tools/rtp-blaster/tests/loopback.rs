@@ -109,7 +109,7 @@ fn what_is_played_through_an_echo_is_recorded_exactly() {
         .expect("something is heard");
     // 100 ms of the call are 800 samples; placed by the arrival of the first packet.
     assert!(
-        (800..800 + 8 * 200).contains(&begin),
+        (800..800 + 8 * 500).contains(&begin),
         "begins at sample {begin}"
     );
     assert_eq!(call.heard[begin..begin + played.len()], played);
@@ -172,10 +172,7 @@ fn each_fault_of_the_line_is_counted_exactly() {
     assert_eq!(received.frames_missing, 3 + 2);
     assert_eq!((received.timestamp_errors, received.talkspurts), (2, 0));
     assert_eq!(received.by_payload_type, [(0, 46), (3, 1), (118, 1)].into());
-    assert!(
-        received.gap_ms_max >= 55.0,
-        "two packets in a row were lost"
-    );
+    assert!(received.gap_ms_max > 45.0, "two packets in a row were lost");
 }
 
 #[test]
