@@ -1,0 +1,25 @@
+//! RTP phones for testing a media gateway, as Asterisk's ExternalMedia would talk to it.
+//!
+//! Refuses to depend on the product: RTP, G.711 and all judging of streams are written here anew.
+//!
+//! ```text
+//! playlist ─▶ uplink ─▶ socket ─▶ gateway          pacer: one frame each 20 ms, absolute
+//!   wav         codec, rtp                          phone: the two threads and the socket
+//! recorder ◀─ downlink ◀─ socket ◀─ gateway        report: all of it in JSON
+//! ```
+//!
+//! [`uplink`], [`downlink`], [`recorder`] and [`playlist`] are pure: bytes and times go in, bytes
+//! and counts come out. [`phone`] gives one of each a socket and a clock.
+
+pub mod codec;
+pub mod downlink;
+pub mod g711;
+pub mod pacer;
+pub mod phone;
+pub mod playlist;
+pub mod recorder;
+pub mod report;
+pub mod rtp;
+pub mod sequence;
+pub mod uplink;
+pub mod wav;
