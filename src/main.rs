@@ -36,7 +36,11 @@ fn run(start: &Start) -> ExitCode {
 /// One line, and the status that says that nothing was started.
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
     let line = error.to_string();
-    let prefix = if line.starts_with("diglot") { "" } else { "diglot: " };
+    let prefix = if line.starts_with("diglot") {
+        ""
+    } else {
+        "diglot: "
+    };
     eprintln!("{prefix}{line}");
     ExitCode::from(cli::EXIT_STATUS)
 }

@@ -58,7 +58,11 @@ pub fn run(command: Command, config: &Config) -> Result<(), RunError> {
     } else {
         None
     };
-    let gateway = if command.runs_gateway() { Some(start_gateway(&config)?) } else { None };
+    let gateway = if command.runs_gateway() {
+        Some(start_gateway(&config)?)
+    } else {
+        None
+    };
     if let Some(signal) = signals.forever().next() {
         log::info!("ending: signal {signal}");
     }
@@ -76,8 +80,10 @@ fn start_translator(config: &Config) -> Result<Handle, RunError> {
         Engine::Loop => None,
         Engine::Vendors => Some(Engines::from_config(config)?),
     };
-    let translator = Translator::start(config, engines)
-        .map_err(|source| RunError::Translator { address: config.translator.listen, source })?;
+    let translator = Translator::start(config, engines).map_err(|source| RunError::Translator {
+        address: config.translator.listen,
+        source,
+    })?;
     log::info!(
         "translator listens on {}, engine {:?}",
         translator.local_addr(),

@@ -4,7 +4,7 @@
 //! have fallen silent. Everything it reads is bounded, and whoever is faster than it loses lines,
 //! not audio.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, TryRecvError};
 use diglot_rt::msg::{LegId, RxEvent, TxEvent};
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
+use diglot_rt::units::Micros;
 use rtrb::Consumer;
 
 use crate::asterisk::control::ControlHandle;
@@ -95,7 +96,8 @@ pub fn spawn(parts: LogParts, stop: Receiver<()>) -> std::io::Result<JoinHandle<
 struct LogThread {
     parts: LogParts,
     conversation: Conversation,
-    live: HashSet<LegId>,
+    /// When each leg began: its meter may still show the time of the leg that had its slot before.
+    live: HashMap<LegId, Micros>,
     reported: Vec<(&'static str, u64)>,
     counts_due: Instant,
 }
@@ -105,7 +107,7 @@ impl LogThread {
         Self {
             parts,
             conversation: Conversation::default(),
-            live: HashSet::new(),
+            live: HashMap::new(),
             reported: Vec::new(),
             counts_due: Instant::now() + COUNTS_INTERVAL,
         }
@@ -139,7 +141,7 @@ impl LogThread {
     fn write(&mut self, event: &GatewayEvent) {
         match event {
             GatewayEvent::LegStarted { leg, .. } => {
-                self.live.insert(*leg);
+                self.live.insert(*leg, clock::now());
             }
             GatewayEvent::LegEnded { leg, .. } => {
                 self.live.remove(leg);
@@ -180,8 +182,9 @@ impl LogThread {
 
     fn report_silent_legs(&self) {
         let now = clock::now();
-        for leg in &self.live {
-            let silent_us = u128::from(now.since(self.parts.meters.last_received(*leg)));
+        for (leg, began) in &self.live {
+            let heard = self.parts.meters.last_received(*leg).max(*began);
+            let silent_us = u128::from(now.since(heard));
             if silent_us > self.parts.leg_timeout.as_micros() {
                 // Told again on the next round if there is no room now.
                 let _ = self.parts.control.tell(Input::LegSilent { leg: *leg });
