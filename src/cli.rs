@@ -1,7 +1,7 @@
 //! The command line: what to do and where the configuration is. Opens nothing, reads nothing.
 //!
-//! A mistake is one line and exit status [`EXIT_STATUS`]; nothing is guessed, and nothing is accepted
-//! that would have no effect.
+//! A mistake is one line and exit status [`EXIT_STATUS`]; nothing is guessed, and nothing is
+//! accepted that would have no effect.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

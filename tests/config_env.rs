@@ -227,8 +227,8 @@ fn a_translator_has_one_port_and_says_so() {
     assert_eq!(
         folder.notes(),
         [
-            ".env:16: WEBSOCKET_PORT: has no effect: the translator serves HTTP and WebSocket on one \
-          port, 3002"
+            ".env:16: WEBSOCKET_PORT: has no effect: the translator serves HTTP and WebSocket \
+          on one port, 3002"
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! Goal: what is wrong in a TOML file is said in one line with file, line, key and what is accepted.
+//! Goal: what is wrong in a TOML file is said in one line: file, line, key, what is accepted.
 //! Method: one broken file per kind of error, its whole line compared.
 
 #[allow(dead_code)]

@@ -1,4 +1,4 @@
-//! A configuration while it is being put together: what every source says, each value with its place.
+//! A configuration while it is being put together: what every source says, values with their place.
 //!
 //! All sources speak through this one table, so a flag, a variable and a line of TOML are laid over
 //! one another, checked and reported in the same way. Serde structs for the file were tried and

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, as one line that names the place, the key and the way out.
+//! What can be wrong with a configuration, as one line that names the place, the key, the way out.
 //!
 //! Every error here is fatal to the start and to nothing else: no socket is open yet. No message
 //! quotes a key or a password, and none is longer than a line.

@@ -1,6 +1,9 @@
 //! A folder of its own for every test, and `load` on what the test writes there. The process
 //! environment is never read: a test says what it holds.
 
+// Helpers of tests may fail the test like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
