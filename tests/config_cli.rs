@@ -1,6 +1,9 @@
 //! Goal: the command line is understood or refused in one line, and nothing is accepted in vain.
 //! Method: whole command lines, whole answers.
 
+// Helpers of tests may fail the test like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use diglot::cli::{self, Cli, Mode, Start};
