@@ -1,7 +1,7 @@
 //! The command line: what to do and where the configuration is. Opens nothing, reads nothing.
 //!
-//! A mistake is one line and exit status [`EXIT_STATUS`]; nothing is guessed, and nothing is accepted
-//! that would have no effect.
+//! A mistake is one line and exit status [`EXIT_STATUS`]; nothing is guessed, and nothing is
+//! accepted that would have no effect.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ Options:
   --set KEY=VALUE    one setting, like translator.listen=127.0.0.1:4002 or
                      extension.7777.language=en; may be given again
   --check            check the configuration and end
-  --help             show this
-  --version          show the version
+  -h, --help         show this
+  -V, --version      show the version
 
 What is set in more than one place: --set holds before the environment, the
 environment before --env-file, that before --config, and that before the defaults.
@@ -126,14 +126,8 @@ impl UsageError {
 
 impl From<lexopt::Error> for UsageError {
     fn from(error: lexopt::Error) -> Self {
-        // Values may hold anything, so that its sentences may have more than one line.
-        Self::new(
-            error
-                .to_string()
-                .escape_debug()
-                .to_string()
-                .replace("\\'", "'"),
-        )
+        // Values may hold anything, line breaks too.
+        Self::new(error.to_string().replace(char::is_control, " "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Draft → [`Config`]: every value parsed, every relation between values checked, defaults filled in.
+//! Draft → [`Config`]: values parsed, relations between values checked, defaults filled in.
 //!
 //! An error is recorded and a stand-in value carried on with, so that the first error in file order
 //! is the one reported; nothing built on a stand-in is ever given out.

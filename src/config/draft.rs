@@ -1,4 +1,4 @@
-//! A configuration while it is being put together: what every source says, each value with its place.
+//! A configuration while it is being put together: what every source says, values with their place.
 //!
 //! All sources speak through this one table, so a flag, a variable and a line of TOML are laid over
 //! one another, checked and reported in the same way. Serde structs for the file were tried and
@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, Place, alternatives, nearest};
+use super::error::{ConfigError, Place, alternatives, nearest, shown_key};
 use super::{Secret, Vendor};
 
 /// The tables of the file and their keys. A key that is not here is an error.
@@ -155,7 +155,7 @@ impl Draft {
         for (key, value) in flags {
             let setting = Setting {
                 place: Place::Flag,
-                name: key.clone(),
+                name: shown_key(key),
                 value: Value::Text(value.clone()),
             };
             self.apply_flag(key, setting);
@@ -184,7 +184,7 @@ impl Draft {
         };
         self.refuse(ConfigError::UnknownKey {
             place: Place::Flag,
-            key: key.to_owned(),
+            key: shown_key(key),
             hint,
         });
     }

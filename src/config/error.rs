@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, as one line that names the place, the key and the way out.
+//! What can be wrong with a configuration, as one line that names the place, the key, the way out.
 //!
 //! Every error here is fatal to the start and to nothing else: no socket is open yet. No message
 //! quotes a key or a password, and none is longer than a line.
@@ -62,7 +62,10 @@ pub enum ConfigError {
         reason: String,
     },
     /// A file is longer than any configuration.
-    #[error("{}: longer than {bytes_max} bytes, which no configuration is", path.display())]
+    #[error(
+        "{}: longer than {bytes_max} bytes, which no configuration is",
+        shown_path(path)
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -80,7 +83,7 @@ pub enum ConfigError {
         hint: String,
     },
     /// A file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read: {source}", shown_path(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -167,15 +170,25 @@ impl fmt::Display for Place {
         match self {
             Self::Default => Ok(()),
             Self::Environment => f.write_str("environment: "),
-            Self::EnvFile { path, line } => write!(f, "{}:{line}: ", path.display()),
+            Self::EnvFile { path, line } => write!(f, "{}:{line}: ", shown_path(path)),
             Self::Flag => f.write_str("--set: "),
             Self::Toml {
                 path,
                 line: Some(line),
-            } => write!(f, "{}:{line}: ", path.display()),
-            Self::Toml { path, line: None } => write!(f, "{}: ", path.display()),
+            } => write!(f, "{}:{line}: ", shown_path(path)),
+            Self::Toml { path, line: None } => write!(f, "{}: ", shown_path(path)),
         }
     }
+}
+
+/// A key as it may be shown: files and flags can put any character into one.
+pub(super) fn shown_key(key: &str) -> String {
+    key.replace(char::is_control, "?")
+}
+
+/// The name of a file as it may be shown: on one line.
+fn shown_path(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "?")
 }
 
 /// A refused value as it may be shown: on one line, and not all of a long one.

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{self, Draft, EXTENSION, ExtensionDraft, Setting, VOICES, Value};
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Place, shown_key};
 use super::read::line_of;
 
 /// Lays a TOML file over the defaults.
@@ -100,7 +100,7 @@ fn voices(draft: &mut Draft, source: &Source<'_>, value: &Spanned<DeValue<'_>>) 
     };
     for (language, voice) in table {
         let path = format!("{VOICES}.{}", language.get_ref());
-        let setting = source.setting(path.clone(), voice);
+        let setting = source.setting(shown_key(&path), voice);
         draft.values.insert(path, setting);
     }
 }
@@ -149,11 +149,10 @@ fn extensions(draft: &mut Draft, source: &Source<'_>, value: &Spanned<DeValue<'_
     }
 }
 
-/// A key of the file may hold any character: it is shown without those that would break the line.
 fn unknown(place: Place, key: &str, hint: String) -> ConfigError {
     ConfigError::UnknownKey {
         place,
-        key: key.escape_debug().collect(),
+        key: shown_key(key),
         hint,
     }
 }

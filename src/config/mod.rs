@@ -7,8 +7,9 @@
 //! ```
 //! Refused: keys that nothing would read, and whatever could only fail later. A refusal is one line
 //! with file, line and key; of several, the first in file order. Keys and passwords come from
-//! variables or from files of their own, never from TOML or flags, and are never printed. Which parts
-//! must be complete depends on the [`Command`]: a gateway needs no vendor's key, a translator no ARI.
+//! variables or from files of their own, never from TOML or flags, and are never printed. Which
+//! parts must be complete depends on the [`Command`]: a gateway needs no vendor's key, a translator
+//! no ARI.
 //!
 //! | Key | Default | Accepted |
 //! |---|---|---|
@@ -17,7 +18,9 @@
 //! | `asterisk.user`, `app` | `"gateway"`, `"diglot"` | names |
 //! | `asterisk.password_file` | required by a gateway with ARI | a file of one line |
 //! | `asterisk.leg_timeout_ms` | 5000 | 200 to 600 000 |
-//! | `extension.number`, `language`, `partner`, `listen` | required; see below | digits, BCP 47, digits, numeric `IP:port` |
+//! | `extension.number`, `partner` | required; see below | 1 to 15 digits |
+//! | `extension.language` | required; see below | BCP 47 |
+//! | `extension.listen` | required; see below | numeric `IP:port` |
 //! | `extension.transport` | `"rtp"` | `"rtp"` |
 //! | `extension.uplink` | `"slin16"` | `"slin16"`, `"slin"`, `"ulaw"`, `"alaw"` |
 //! | `extension.downlink` | `"slin"` | `"slin"`, `"ulaw"`, `"alaw"` |
@@ -30,29 +33,34 @@
 //! | `translator.recognizers_max` | 50 | 1 to 1024 |
 //! | `deepgram.url` | `"wss://api.deepgram.com"` | wss, ws |
 //! | `deepgram.model`, `endpointing_ms` | `"nova-3"`, 300 | a name, 10 to 5000 |
-//! | `deepl.url` | `"https://api.deepl.com"`; api-free for a key that ends in `:fx` | https, http |
-//! | `elevenlabs.url`, `model` | `"https://api.elevenlabs.io"`, `"eleven_flash_v2_5"` | https, http; a name |
+//! | `deepl.url` | `"https://api.deepl.com"`; api-free if the key ends in `:fx` | https, http |
+//! | `elevenlabs.url` | `"https://api.elevenlabs.io"` | https, http |
+//! | `elevenlabs.model` | `"eleven_flash_v2_5"` | a name |
 //! | `elevenlabs.voices.<language>` | one voice that every account has | a voice id |
-//! | `deepgram`, `deepl`, `elevenlabs`, `hume`: `key_file` | none; the variable is enough | a file of one line |
+//! | `key_file` of every vendor | none: the variable is enough | a file of one line |
 //! | `realtime.legs_max` | 512 | 1 to 1024 |
 //! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023 |
 //! | `realtime.priority` | none: not asked for | 1 to 99 |
-//! | `monitor.listen`, `hume.url` | `"127.0.0.1:3001"`, `"wss://api.hume.ai"` | checked and kept; no effect yet |
+//! | `monitor.listen` | `"127.0.0.1:3001"` | numeric `IP:port`; no effect yet |
+//! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
 //!
-//! If the file lists no `[[extension]]`, the two that variables name are partners; if they name none,
-//! 7777 (`en`, `127.0.0.1:5000`) and 8888 (`fr`, `127.0.0.1:5001`) are. At most 16 extensions.
+//! If the file lists no `[[extension]]`, the two that variables name are partners; if they name
+//! none, 7777 (`en`, `127.0.0.1:5000`) and 8888 (`fr`, `127.0.0.1:5001`) are. At most 16 extensions.
 //! Relative paths start from the folder of the TOML file, those of flags from the working folder.
 //!
 //! | Variable | What it says |
 //! |---|---|
 //! | `TRANSLATION_SERVER_PORT` | port of `translator.listen`; the host stays |
-//! | `WEBSOCKET_PORT` | port of `link.url`, where a gateway finds its translator. HTTP and WebSocket share the translator's one port: `diglot translator`, and `diglot run` without a `link.url`, ignore this variable and say so if it names another |
+//! | `WEBSOCKET_PORT` | port of `link.url`, where a gateway finds its translator |
 //! | `GATEWAY_RTP_PORT_<number>` | port of that extension's `listen`; the host stays |
 //! | `EXT_<number>_LANGUAGE` | that extension's `language` |
-//! | `DEEPGRAM_API_KEY`, `DEEPL_API_KEY`, `ELEVENLABS_API_KEY`, `HUME_API_KEY` | keys |
+//! | `DEEPGRAM_API_KEY`, `DEEPL_API_KEY` | keys |
+//! | `ELEVENLABS_API_KEY`, `HUME_API_KEY` | keys |
 //!
-//! An empty variable is an unset one. Where a TOML file lists the extensions, variables of others have
-//! no effect, so that two stacks can share one environment file.
+//! HTTP and WebSocket share the translator's one port: `diglot translator`, and `diglot run` without
+//! a `link.url`, ignore `WEBSOCKET_PORT` and say so if it names another. An empty variable is an
+//! unset one. Where a TOML file lists the extensions, variables of others have no effect, so that
+//! two stacks can share one environment file.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
