@@ -55,7 +55,7 @@ root_prefix() {
 
 # The last complaint of apt in a log, without the name of any archive host.
 apt_complaint() {
-  grep -E '^(E|W|Err):' "$1" | tail -n 1 |
+  { grep -E '^E: (Failed to fetch|Could not)' "$1" || grep '^E:' "$1"; } | tail -n 1 |
     sed -E "s#[a-z+]+://[^ ]*#the archive#g; s#'[^' ]*\.[^' ]*'#the archive#g; s#\([0-9.: ]+\)##g"
 }
 
@@ -73,7 +73,7 @@ install() {
   echo "setup: installing $*" >&2
   # The package lists may be absent or old: refresh them only when the first try fails.
   "${apt[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 </dev/null ||
-    { "${apt[@]}" update >>"$log" 2>&1 </dev/null &&
+    { "${apt[@]}" -o APT::Update::Error-Mode=any update >>"$log" 2>&1 </dev/null &&
       "${apt[@]}" install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; } ||
     fail "apt-get could not install $* ($(apt_complaint "$log")); check the network and apt's" \
       "sources, then run this again; the whole log is $log"
@@ -92,7 +92,7 @@ require_rust() {
 }
 
 main() {
-  local packages missing
+  local packages missing=()
   case "${1:-build}" in
     build) packages=("${BUILD_PACKAGES[@]}") ;;
     demo) packages=("${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}") ;;
@@ -101,7 +101,7 @@ main() {
   esac
   [ "${DIGLOT_SETUP:-}" != skip ] || return 0
   [ "${1:-build}" = lab ] || require_rust
-  mapfile -t missing < <(missing_packages "${packages[@]}")
+  read -r -d '' -a missing <<<"$(missing_packages "${packages[@]}")" || true
   [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 }
 
