@@ -169,7 +169,7 @@ fn a_number_beyond_its_range_names_the_range() {
         ("realtime", "legs_max", "0", "1 to 1024"),
         ("realtime", "legs_max", "1025", "1 to 1024"),
         ("realtime", "rx_core", "-1", "0 to 1023"),
-        ("realtime", "priority", "100", "1 to 99"),
+        ("realtime", "priority", "100", "0 to 99"),
         ("deepgram", "endpointing_ms", "9", "10 to 5000"),
     ] {
         assert_eq!(

@@ -554,14 +554,15 @@ fn note_unused(draft: &mut Draft, prefix: &str, why: &str) {
 fn realtime(draft: &mut Draft) -> Realtime {
     /// The kernel's largest CPU set, `CPU_SETSIZE` of sched.h, less one.
     const CORE_MAX: i64 = 1023;
-    /// sched(7): SCHED_FIFO has priorities 1 (low) to 99 (high).
-    const PRIORITY: std::ops::RangeInclusive<i64> = 1..=99;
+    /// sched(7): SCHED_FIFO has priorities 1 (low) to 99 (high); 0 asks for none.
+    const PRIORITY: std::ops::RangeInclusive<i64> = 0..=99;
     Realtime {
         legs_max: read_usize(draft, "realtime.legs_max", 1..=LEGS_MAX as i64)
             .unwrap_or(defaults::LEGS_MAX),
         rx_core: read_usize(draft, "realtime.rx_core", 0..=CORE_MAX),
         tx_core: read_usize(draft, "realtime.tx_core", 0..=CORE_MAX),
         priority: read(draft, "realtime.priority", parse::integer(PRIORITY))
-            .and_then(|value| u8::try_from(value).ok()),
+            .map_or(defaults::PRIORITY, |value| u8::try_from(value).ok())
+            .filter(|priority| *priority > 0),
     }
 }

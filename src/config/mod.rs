@@ -40,7 +40,7 @@
 //! | `key_file` of every vendor | none: the variable is enough | a file of one line |
 //! | `realtime.legs_max` | 512 | 1 to 1024 |
 //! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023 |
-//! | `realtime.priority` | none: not asked for | 1 to 99 |
+//! | `realtime.priority` | 50 | 1 to 99; 0 does not ask |
 //! | `monitor.listen` | `"127.0.0.1:3001"` | numeric `IP:port`; no effect yet |
 //! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
 //!
@@ -354,13 +354,13 @@ pub struct Realtime {
 }
 
 impl Default for Realtime {
-    /// Unpinned, no priority, as many legs as two shared cores are asked to carry.
+    /// Unpinned, as many legs as two shared cores are asked to carry.
     fn default() -> Self {
         Self {
             legs_max: defaults::LEGS_MAX,
             rx_core: None,
             tx_core: None,
-            priority: None,
+            priority: defaults::PRIORITY,
         }
     }
 }
