@@ -110,8 +110,8 @@ unpack() {
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     "$SUITE" "$ROOT" "$from" >"$log" 2>&1 </dev/null ||
-    skip "mmdebstrap cannot unpack Asterisk from $SUITE here: $(grep -E '^E:' "$log" | tail -n 1 |
-      sed -E 's#[a-z]+://[^ ]*#the archive#g')"
+    skip "mmdebstrap cannot unpack Asterisk from $SUITE here: $(grep -m 1 '^E:' "$log" |
+      sed -E "s#[a-z]+://[^ ]*#the archive#g; s#'[^' ]*\.[^' ]*'#the archive#g")"
 }
 
 # The `extract` variant runs no maintainer scripts. A chrooted Asterisk needs this much of them.
