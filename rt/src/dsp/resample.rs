@@ -123,7 +123,7 @@ impl Default for Downsampler {
 
 /// `out[n] = Σ HALF_BAND[k] · line[n + k]`, several outputs at a time so that they share vectors.
 fn convolve(line: &[f32; MEMORY + NARROW], out: &mut [f32; NARROW]) {
-    const LANES: usize = 16;
+    const LANES: usize = 32;
     const _: () = assert!(NARROW.is_multiple_of(LANES));
     for (start, block) in (0..NARROW)
         .step_by(LANES)
