@@ -2,6 +2,13 @@
 //! Method: all 256 codes and all 65 536 samples of both laws against a table made by another
 //! implementation (golden/make_g711.py).
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
 use diglot_rt::codec::{Decoder, Encoder};
 use diglot_rt::msg::Codec;
 

@@ -2,6 +2,13 @@
 //! Method: laws over random arrivals, and the same arrivals through a naive model that counts in
 //! integers that do not wrap and keeps everything in plain lists.
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
 use diglot_rt::limits::{GAP_FRAMES_MAX, REORDER_PACKETS_MAX, REORDER_WAIT_MS_MAX};
 use diglot_rt::reorder::{Arrival, Follows, Reorder, Verdict};
 use diglot_rt::units::{ClockRate, FRAME_US, Micros};

@@ -1,6 +1,13 @@
 //! Goal: the resampler keeps the numbers it promises: delay, pass band, stop band, counts.
 //! Method: tones and impulses through whole frames, measured over whole periods once settled.
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
 use diglot_rt::dsp::resample::{DELAY_SAMPLES_WIDE, Downsampler, Upsampler};
 use diglot_rt::testing::meter::{amplitude, decibels, rms, signal_to_noise_db, tone};
 use diglot_rt::units::SampleRate::{Hz8000, Hz16000};

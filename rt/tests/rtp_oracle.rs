@@ -2,6 +2,13 @@
 //! Method: random and mutated packets through our parser and through the crate rtp-types; what we emit,
 //! both read back; truncation at every length.
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
 use diglot_rt::wire::rtp::{HEADER_BYTES, Marker, Packet, Repr, RtpTimestamp, Seq};
 use proptest::prelude::*;
 use rtp_types::{RtpPacket, RtpPacketBuilder};

@@ -3,9 +3,11 @@
 //! They may allocate and are seeded: the same seed gives the same run.
 
 #![allow(
-    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
     clippy::disallowed_macros,
-    reason = "not real-time"
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "for tests, which are not real-time"
 )]
 
 pub mod meter;

@@ -1,0 +1,232 @@
+//! Goal: every leg gets exactly one packet on every tick, and hears whole utterances.
+//! Method: bursts of speech through Playout and Encode on virtual ticks.
+
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
+mod support;
+
+use diglot_rt::codec::Decoder;
+use diglot_rt::limits::{PLAYOUT_FRAMES_MAX, PLAYOUT_HOLE_TICKS_MAX, PLAYOUT_START_TICKS_MAX};
+use diglot_rt::msg::{Codec, LegId, Part, Sound, UtteranceId};
+use diglot_rt::pool::AddError;
+use diglot_rt::stats::TxCount;
+use diglot_rt::wire::rtp::{Marker, RtpTimestamp, Seq};
+use support::{Downlink, LEG, SentPacket, speech, tx_leg};
+
+const LOUD: i16 = 8_000;
+
+fn sounds(downlink: &mut Downlink, slots: std::ops::Range<u64>) -> Vec<Sound> {
+    slots
+        .map(|slot| downlink.tick_one(slot).frame.sound)
+        .collect()
+}
+
+fn decode(codec: Codec, packet: &SentPacket) -> Vec<i16> {
+    let mut samples = vec![0; codec.sample_rate().samples_per_frame()];
+    Decoder::new(codec).decode(&packet.payload, &mut samples);
+    samples
+}
+
+#[test]
+fn silence_leaves_on_every_tick_when_nobody_speaks() {
+    for codec in [Codec::Alaw, Codec::Slin, Codec::Ulaw] {
+        let mut downlink = Downlink::new(codec);
+        for slot in 0..50u64 {
+            let packet = downlink.tick_one(slot);
+            assert_eq!(packet.frame.sound, Sound::Comfort);
+            assert_eq!(packet.repr.ssrc, 0xfeed_beef);
+            assert_eq!(packet.repr.payload_type, codec.payload_type());
+            assert_eq!(packet.repr.sequence_number, Seq(65_535).plus(slot as u16));
+            let timestamp = RtpTimestamp(u32::MAX - 100).plus(slot as u32 * 160);
+            assert_eq!(packet.repr.timestamp, timestamp);
+            assert!(
+                decode(codec, &packet)
+                    .iter()
+                    .all(|sample| sample.unsigned_abs() <= 8)
+            );
+        }
+        assert_eq!(
+            downlink.count(TxCount::FrameHole),
+            0,
+            "idle silence is not a hole"
+        );
+    }
+}
+
+#[test]
+fn an_utterance_begins_when_enough_of_it_is_there() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Middle, LOUD);
+    assert_eq!(sounds(&mut downlink, 0..1), [Sound::Comfort]);
+    downlink.say(1, Part::Middle, LOUD);
+    assert_eq!(sounds(&mut downlink, 1..3), [speech(1); 2]);
+}
+
+#[test]
+fn a_short_utterance_begins_at_once_and_the_next_one_follows() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Last, LOUD);
+    downlink.say(2, Part::Middle, LOUD);
+    downlink.say(2, Part::Last, LOUD);
+    let first = downlink.tick_one(0);
+    assert_eq!(first.frame.begins, Some(UtteranceId(1)));
+    let second = downlink.tick_one(1);
+    assert_eq!(
+        (second.frame.sound, second.frame.begins),
+        (speech(2), Some(UtteranceId(2)))
+    );
+    let third = downlink.tick_one(2);
+    assert_eq!((third.frame.sound, third.frame.begins), (speech(2), None));
+    assert_eq!(downlink.tick_one(3).frame.sound, Sound::Comfort);
+    assert_eq!(
+        downlink.count(TxCount::FrameHole),
+        0,
+        "an end is not a hole"
+    );
+    assert_eq!(downlink.count(TxCount::FrameSpeech), 3);
+}
+
+#[test]
+fn a_lone_frame_waits_for_company_only_so_long() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Middle, LOUD);
+    let waits = u64::from(PLAYOUT_START_TICKS_MAX);
+    assert!(
+        sounds(&mut downlink, 0..waits)
+            .iter()
+            .all(|sound| *sound == Sound::Comfort)
+    );
+    assert_eq!(downlink.tick_one(waits).frame.sound, speech(1));
+}
+
+#[test]
+fn a_hole_is_silence_counted_and_the_utterance_goes_on_after_it() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Middle, LOUD);
+    downlink.say(1, Part::Middle, LOUD);
+    sounds(&mut downlink, 0..2);
+    assert_eq!(sounds(&mut downlink, 2..4), [Sound::Comfort; 2]);
+    assert_eq!(downlink.count(TxCount::FrameHole), 2);
+    downlink.say(1, Part::Last, LOUD);
+    let packet = downlink.tick_one(4);
+    assert_eq!(packet.frame.sound, speech(1));
+    assert_eq!(packet.frame.begins, None, "it began before the hole");
+    assert_eq!(
+        packet.repr.marker,
+        Marker::Set,
+        "but a talkspurt begins here"
+    );
+}
+
+#[test]
+fn an_utterance_that_is_never_ended_ends_by_itself() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Middle, LOUD);
+    downlink.say(1, Part::Middle, LOUD);
+    let holes = u64::from(PLAYOUT_HOLE_TICKS_MAX);
+    sounds(&mut downlink, 0..2 + holes + 100);
+    assert_eq!(downlink.count(TxCount::FrameHole), holes);
+}
+
+#[test]
+fn a_burst_beyond_the_buffer_drops_the_oldest() {
+    let mut downlink = Downlink::new(Codec::Slin);
+    for n in 0..PLAYOUT_FRAMES_MAX as i16 + 3 {
+        downlink.say(1, Part::Middle, 1000 + n * 100);
+    }
+    downlink.tick_one(0);
+    assert_eq!(downlink.count(TxCount::DropPlayoutFull), 3);
+    let second = decode(Codec::Slin, &downlink.tick_one(1));
+    assert_eq!(
+        second[100],
+        1000 + 4 * 100,
+        "the fourth of the burst was heard first"
+    );
+}
+
+#[test]
+fn missed_slots_are_a_gap_in_time_and_not_in_number() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    let before = downlink.tick_one(10).repr;
+    assert_eq!(downlink.tick_one(11).repr.marker, Marker::Clear);
+    let after = downlink.tick_one(20).repr;
+    assert_eq!(after.sequence_number.distance(before.sequence_number), 2);
+    assert_eq!(after.timestamp.distance(before.timestamp), 10 * 160);
+    assert_eq!(after.marker, Marker::Set);
+    assert_eq!(downlink.tick_one(21).repr.marker, Marker::Clear);
+}
+
+#[test]
+fn the_marker_is_where_speech_begins() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.tick_one(0);
+    for part in [Part::Middle, Part::Middle, Part::Last] {
+        downlink.say(1, part, LOUD);
+    }
+    let markers: Vec<Marker> = (1..6)
+        .map(|slot| downlink.tick_one(slot).repr.marker)
+        .collect();
+    let (set, clear) = (Marker::Set, Marker::Clear);
+    assert_eq!(markers, [set, clear, clear, clear, clear]);
+}
+
+#[test]
+fn beginnings_holes_and_ends_do_not_click() {
+    let mut downlink = Downlink::new(Codec::Slin);
+    let mut heard = Vec::new();
+    downlink.say(1, Part::Middle, LOUD);
+    downlink.say(1, Part::Middle, LOUD);
+    for slot in 0..12 {
+        if slot == 6 {
+            downlink.say(1, Part::Last, LOUD);
+        }
+        heard.extend(decode(Codec::Slin, &downlink.tick_one(slot)));
+    }
+    let step = |pair: &[i16]| (i32::from(pair[1]) - i32::from(pair[0])).abs();
+    let steepest = heard.windows(2).map(step).max().expect("samples");
+    assert!(heard.contains(&LOUD), "it is heard at full level");
+    assert!(steepest <= i32::from(LOUD) / 16, "a step of {steepest}");
+}
+
+#[test]
+fn only_what_asterisk_takes_back_can_be_sent() {
+    let mut downlink = Downlink::empty();
+    let leg = tx_leg(LEG, Codec::Slin16);
+    assert_eq!(
+        downlink.playout.add_leg(&leg),
+        Err(AddError::CodecNotStatic)
+    );
+    assert_eq!(downlink.encode.add_leg(&leg), Err(AddError::CodecNotStatic));
+    assert!(downlink.tick(0).is_empty());
+}
+
+#[test]
+fn frames_of_an_ended_leg_are_counted_and_never_reach_its_heir() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    downlink.say(1, Part::Last, LOUD);
+    let heir = LegId {
+        generation: LEG.generation + 1,
+        ..LEG
+    };
+    downlink.playout.remove_leg(LEG);
+    downlink.encode.remove_leg(LEG);
+    downlink
+        .playout
+        .add_leg(&tx_leg(heir, Codec::Ulaw))
+        .expect("free again");
+    downlink
+        .encode
+        .add_leg(&tx_leg(heir, Codec::Ulaw))
+        .expect("free again");
+    let packet = downlink.tick_one(0);
+    assert_eq!(
+        (packet.frame.leg, packet.frame.sound),
+        (heir, Sound::Comfort)
+    );
+    assert_eq!(downlink.count(TxCount::DropStaleLeg), 1);
+}

@@ -1,0 +1,194 @@
+//! Goal: after set-up the stages never touch the heap, in debug and in release.
+//! Method: a counting allocator around 10 000 frames of every codec through all four stages, with loss,
+//! disorder, holes and legs that come and go; and a control that must be seen.
+
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is not real-time"
+)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use diglot_rt::msg::{Codec, LegId, Part, PortIndex};
+use diglot_rt::routes::Routes;
+use diglot_rt::stats::{RxCount, TxCount};
+use diglot_rt::testing::packets::Sender;
+use diglot_rt::time::Tick;
+use diglot_rt::units::Micros;
+use support::{Downlink, LEG, RING, Uplink, rx_leg, tx_leg};
+
+thread_local! {
+    /// Heap operations of this thread; the test runner's other threads do not count.
+    static HEAP_OPERATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // Fails only while the thread is being torn down, when no test is running on it.
+    let _ = HEAP_OPERATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to `System` unchanged, so its guarantees hold; counting neither allocates nor
+// unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller keeps the contract of `dealloc`, and `pointer` came from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`, and `pointer` came from `System`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const FRAMES: u64 = 10_000;
+
+/// Heap operations of this thread while `work` runs.
+fn heap_operations(work: impl FnOnce()) -> u64 {
+    let before = HEAP_OPERATIONS.with(Cell::get);
+    work();
+    HEAP_OPERATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn the_counter_sees_what_it_is_there_to_see() {
+    assert!(heap_operations(|| drop(std::hint::black_box(Box::new(1)))) >= 2);
+    let mut grown = vec![0u8; 10];
+    assert!(heap_operations(|| grown.reserve(1_000_000)) >= 1);
+    assert_eq!(heap_operations(|| {}), 0);
+}
+
+#[test]
+fn the_uplink_never_touches_the_heap() {
+    for codec in Codec::ALL {
+        let mut uplink = Uplink::new(codec);
+        let mut sender = Sender::new(codec);
+        let samples = vec![1000; codec.sample_rate().samples_per_frame()];
+        let packets: Vec<_> = (0..FRAMES).map(|_| sender.packet(&samples)).collect();
+        let other = rx_leg(
+            LegId {
+                slot: 2,
+                generation: 1,
+            },
+            codec,
+        );
+        let mut events = 0;
+        let mut routes = Routes::new(support::LEGS);
+        let operations = heap_operations(|| {
+            for n in 0..FRAMES {
+                let now = Micros(0).plus_frames(n);
+                // Swap neighbours, lose some, repeat some, pause at times, send nonsense.
+                let place = (n ^ u64::from(n % 16 / 2 == 1)).min(FRAMES - 1) as usize;
+                let packet = &packets[place];
+                let times = if n % 29 == 0 || n % 1000 > 900 {
+                    0
+                } else {
+                    1 + n % 31 / 30
+                };
+                for _ in 0..times {
+                    uplink
+                        .decode
+                        .receive(now, LEG, packet, &uplink.counts, |_| events += 1);
+                }
+                uplink
+                    .decode
+                    .receive(now, LEG, &packet[..7], &uplink.counts, |_| events += 1);
+                uplink.decode.tick(now, &uplink.counts);
+                uplink.resample.step(RING, &uplink.counts);
+                while uplink.frames.pop().is_ok() {}
+                if n % 100 == 0 {
+                    uplink.decode.add_leg(&other).expect("free");
+                    routes
+                        .insert(PortIndex(0), other.source, other.leg)
+                        .expect("free");
+                    uplink.decode.remove_leg(other.leg);
+                    routes.remove(PortIndex(0), other.source);
+                }
+            }
+        });
+        assert_eq!(operations, 0, "{codec:?}");
+        let reordered = uplink.count(RxCount::Reordered);
+        let filled = uplink.count(RxCount::FrameFilled);
+        assert!(
+            reordered > 100 && filled > 100,
+            "{reordered} reordered, {filled} filled"
+        );
+    }
+}
+
+#[test]
+fn the_downlink_never_touches_the_heap() {
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_static()) {
+        let mut downlink = Downlink::new(codec);
+        let other = tx_leg(
+            LegId {
+                slot: 2,
+                generation: 1,
+            },
+            codec,
+        );
+        let mut bytes = 0;
+        let operations = heap_operations(|| {
+            for slot in 0..FRAMES {
+                // Utterances of 100 frames in bursts, some too long for the buffer, some cut short.
+                let burst = if slot % 10 == 0 && slot % 70 != 0 {
+                    10
+                } else {
+                    slot % 700 / 699 * 30
+                };
+                for _ in 0..burst {
+                    let part = if slot % 100 == 90 {
+                        Part::Last
+                    } else {
+                        Part::Middle
+                    };
+                    downlink.say((slot / 100) as u32, part, 1000);
+                }
+                downlink.playout.collect(RING, &downlink.counts);
+                downlink.playout.tick(
+                    Tick {
+                        slot,
+                        late_us: 0,
+                        missed: 0,
+                    },
+                    &downlink.counts,
+                );
+                downlink
+                    .encode
+                    .step(RING, &downlink.counts, |_, _, packet, _| {
+                        bytes += packet.len();
+                    });
+                if slot % 100 == 0 {
+                    downlink.playout.add_leg(&other).expect("free");
+                    downlink.encode.add_leg(&other).expect("free");
+                } else if slot % 100 == 50 {
+                    downlink.playout.remove_leg(other.leg);
+                    downlink.encode.remove_leg(other.leg);
+                }
+            }
+        });
+        assert_eq!(operations, 0, "{codec:?}");
+        assert!(bytes as u64 >= FRAMES * 172);
+        let holes = downlink.count(TxCount::FrameHole);
+        let full = downlink.count(TxCount::DropPlayoutFull);
+        assert!(holes > 100 && full > 100, "{holes} holes, {full} dropped");
+    }
+}
