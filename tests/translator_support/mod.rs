@@ -1,7 +1,7 @@
 //! What the tests of link and translator share: a translator on a free port, and a gateway's end of
 //! the link over a blocking socket. Every wait has a deadline.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
