@@ -13,6 +13,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod interpreter;
 pub mod link;
 pub mod net;
 pub mod observe;

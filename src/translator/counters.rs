@@ -72,7 +72,9 @@ counts! {
     TranslationFailed => "translator_translation_failed_total",
     /// Utterances closed.
     Utterance => "translator_utterance_total",
-    /// Utterances not spoken because too many waited or no worker was free.
+    /// Errors told because too many utterances waited or no worker was free.
+    UtteranceOverloaded => "translator_utterance_overloaded_total",
+    /// Utterances not spoken for that reason.
     UtteranceSkipped => "translator_utterance_skipped_total",
     /// Utterances spoken to their end.
     UtteranceSpoken => "translator_utterance_spoken_total",

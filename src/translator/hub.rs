@@ -1,6 +1,7 @@
 //! What all sessions share: configuration, engines, pools, counters.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use diglot_rt::stats::Counter;
 
@@ -26,6 +27,8 @@ pub(super) struct Hub {
     pub(super) counters: Counters,
     pub(super) connections: Counter,
     pub(super) sessions: Counter,
+    /// When the I/O thread's clock was 0.
+    pub(super) epoch: Instant,
 }
 
 /// One extension, as the translator sees it.
@@ -62,6 +65,7 @@ impl Hub {
             counters: Counters::default(),
             connections: Counter::default(),
             sessions: Counter::default(),
+            epoch: Instant::now(),
         }
     }
 

@@ -24,6 +24,8 @@ use reactor::Reactor;
 pub mod counters;
 mod engines;
 mod hub;
+mod interpreting;
+mod jobs;
 pub mod limits;
 mod reactor;
 mod session;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam::channel::{self, Receiver, Sender};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -15,9 +16,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::Engines;
 use super::counters::Count;
 use super::hub::Hub;
+use super::jobs::{Report, Reporter};
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, EVENTS_PER_TURN_MAX, HOUSEKEEPING, Limits, READS_PER_TURN_MAX,
-    REFUSALS_MAX,
+    REFUSALS_MAX, RESULTS_MAX, RESULTS_PER_TURN_MAX,
 };
 use super::session::{After, Session, SessionId, Turn};
 use crate::config::Config;
@@ -44,6 +46,9 @@ pub(super) struct Reactor {
     is_accept_due: bool,
     now: Instant,
     housekept_at: Instant,
+    /// What the workers found; `None` once nobody listens any more.
+    reports: Option<Receiver<Report>>,
+    reports_sender: Sender<Report>,
     /// Decoded PCM of the message at hand.
     pcm: Vec<u8>,
 }
@@ -67,6 +72,7 @@ impl Reactor {
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Instant::now();
+        let (reports_sender, reports) = channel::bounded(RESULTS_MAX);
         Ok(Self {
             local_addr: listener.local_addr()?,
             waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
@@ -80,6 +86,8 @@ impl Reactor {
             is_accept_due: false,
             now,
             housekept_at: now,
+            reports: Some(reports),
+            reports_sender,
             pcm: Vec::new(),
         })
     }
@@ -123,6 +131,7 @@ impl Reactor {
                 Token(index) => self.serve_event(index, event),
             }
         }
+        self.take_reports();
         if self.is_accept_due {
             self.accept();
         }
@@ -133,11 +142,50 @@ impl Reactor {
 
     /// How long the poll may sleep.
     fn wait_max(&self) -> Option<Duration> {
-        if !self.unread.is_empty() {
+        let has_reports = self
+            .reports
+            .as_ref()
+            .is_some_and(|reports| !reports.is_empty());
+        if has_reports || !self.unread.is_empty() {
             return Some(Duration::ZERO);
         }
         let is_idle = self.free.len() == self.slots.len() && !self.is_accept_due;
         (!is_idle).then_some(HOUSEKEEPING)
+    }
+
+    /// Gives the workers' reports to their sessions; one whose session has ended is nothing.
+    fn take_reports(&mut self) {
+        let Some(reports) = &self.reports else { return };
+        let mut touched = Vec::new();
+        for report in reports.try_iter().take(RESULTS_PER_TURN_MAX) {
+            let index = report.session.slot as usize;
+            let Some(slot) = self.slots.get_mut(index) else {
+                continue;
+            };
+            if slot.generation != report.session.generation {
+                continue;
+            }
+            let (Some(session), Some(connection)) = (&mut slot.session, &mut slot.connection)
+            else {
+                continue;
+            };
+            let hub = &self.hub;
+            let mut turn = Turn {
+                now: self.now,
+                unix_ms: unix_ms(),
+                connection,
+                hub,
+            };
+            session.handle_finding(report.finding, &mut turn);
+            if touched.last() != Some(&index) {
+                touched.push(index);
+            }
+        }
+        for index in touched {
+            if let Some(connection) = &mut self.slots[index].connection {
+                connection.flush(self.now);
+            }
+        }
     }
 
     fn accept(&mut self) {
@@ -238,7 +286,13 @@ impl Reactor {
                     break;
                 }
                 Received::Opened(request) => {
-                    slot.session = Session::open(id, &request, hub);
+                    let reporter = Reporter {
+                        session: id,
+                        reports: self.reports_sender.clone(),
+                        waker: Arc::clone(&self.waker),
+                        is_stopped: Arc::default(),
+                    };
+                    slot.session = Session::open(reporter, &request, hub);
                 }
                 Received::Message(message) => {
                     let Some(session) = &mut slot.session else {
@@ -289,11 +343,25 @@ impl Reactor {
                 count_end(&end, &self.hub);
                 end_session(&mut slot.session, &self.hub);
                 self.serve(index);
+                continue;
+            }
+            if let Some(session) = &mut slot.session {
+                let hub = &self.hub;
+                let mut turn = Turn {
+                    now: self.now,
+                    unix_ms: unix_ms(),
+                    connection,
+                    hub,
+                };
+                session.handle_timeout(&mut turn);
+                connection.flush(self.now);
             }
         }
     }
 
     fn shut_down(&mut self) {
+        // Workers that wait to report go on and find that they are not needed.
+        self.reports = None;
         for slot in &mut self.slots {
             end_session(&mut slot.session, &self.hub);
             if let Some(connection) = &mut slot.connection {

@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use diglot_rt::units::Micros;
 use tungstenite::Message as Packet;
 
 use super::counters::Count;
 use super::hub::Hub;
+use super::interpreting::{Interpreting, base_language};
+use super::jobs::{Finding, Reporter};
 use super::limits::{NAME_BYTES_MAX, PASSED_PAUSE};
 use crate::link::binary::{self, Frame, FrameError, Header};
 use crate::link::messages::{
-    Audio, Data, DecodeError, Encoding, ErrorCode, Message, SessionStart, TranslatedAudio,
+    Audio, Data, DecodeError, ErrorCode, Message, SessionStart, TranslatedAudio,
     encode_translated_audio,
 };
 use crate::link::request::{AudioForm, Request};
@@ -31,6 +34,16 @@ pub(super) struct Turn<'a> {
     pub(super) hub: &'a Hub,
 }
 
+/// What a leg is called, and how its audio is sent.
+pub(super) struct Names {
+    /// Index of the extension.
+    pub(super) extension: usize,
+    pub(super) audio_form: AudioForm,
+    pub(super) language: String,
+    pub(super) target_language: String,
+    pub(super) call_id: String,
+}
+
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum After {
@@ -42,22 +55,18 @@ pub(super) enum After {
 
 /// One connection's session.
 pub(super) struct Session {
-    id: SessionId,
     /// Index of the extension.
     extension: usize,
     audio_form: AudioForm,
     leg: Option<Leg>,
     has_told_no_session: bool,
+    reporter: Reporter,
 }
 
 /// What `session_start` made of it.
-struct Leg {
-    encoding: Encoding,
-    engine: Engine,
-}
-
-enum Engine {
-    Pass(Pass),
+enum Leg {
+    Interpreted(Box<Interpreting>),
+    Passed(Names, Pass),
 }
 
 /// Audio goes back as it came.
@@ -70,16 +79,30 @@ struct Pass {
 impl Session {
     /// The session of a connection that was just opened; `None` if its path names no extension,
     /// which routing excludes.
-    pub(super) fn open(id: SessionId, request: &Request, hub: &Hub) -> Option<Self> {
+    pub(super) fn open(reporter: Reporter, request: &Request, hub: &Hub) -> Option<Self> {
         let extension = hub.extension_of(&request.path)?;
         let audio_form = request.upgrade.as_ref()?.audio_form;
         Some(Self {
-            id,
             extension,
             audio_form,
             leg: None,
             has_told_no_session: false,
+            reporter,
         })
+    }
+
+    /// Takes what a job found.
+    pub(super) fn handle_finding(&mut self, finding: Finding, turn: &mut Turn<'_>) {
+        if let Some(Leg::Interpreted(leg)) = &mut self.leg {
+            leg.handle_finding(finding, turn);
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        if let Some(Leg::Interpreted(leg)) = &mut self.leg {
+            leg.handle_timeout(turn);
+        }
     }
 
     /// Handles one message from the gateway. `pcm` is scratch.
@@ -99,7 +122,10 @@ impl Session {
 
     /// Stops everything that works for the session.
     pub(super) fn end(self, hub: &Hub) {
-        if self.leg.is_some() {
+        if let Some(leg) = &self.leg {
+            if let Leg::Interpreted(leg) = leg {
+                leg.stop();
+            }
             hub.sessions.set(hub.sessions.value().saturating_sub(1));
         }
     }
@@ -181,13 +207,28 @@ impl Session {
         if let Some((code, reason)) = refusal {
             return turn.refuse(Count::SessionRefused, code, reason);
         }
-        let engine = Engine::Pass(Pass::default());
-        self.leg = Some(Leg {
-            encoding: start.audio.encoding,
-            engine,
-        });
         turn.hub.counters.count(Count::Session);
         turn.hub.sessions.add(1);
+        self.leg = Some(self.begin(start, turn));
+    }
+
+    fn begin(&self, start: &SessionStart<'_>, turn: &mut Turn<'_>) -> Leg {
+        let names = Names {
+            extension: self.extension,
+            audio_form: self.audio_form,
+            language: start.language.to_string(),
+            target_language: start.target_language.to_string(),
+            call_id: start.call_id.to_string(),
+        };
+        let is_same_language = base_language(&names.language)
+            .eq_ignore_ascii_case(base_language(&names.target_language));
+        if turn.hub.vendors.is_none() || is_same_language {
+            return Leg::Passed(names, Pass::default());
+        }
+        let reporter = self.reporter.clone();
+        let mut leg = Interpreting::new(names, start.audio.encoding, reporter, turn);
+        leg.run(turn);
+        Leg::Interpreted(Box::new(leg))
     }
 
     fn handle_pcm(&mut self, timestamp: u64, pcm: &[u8], turn: &mut Turn<'_>) {
@@ -200,15 +241,16 @@ impl Session {
             return;
         };
         turn.hub.counters.count(Count::Audio);
-        match &mut leg.engine {
-            Engine::Pass(pass) => {
+        match leg {
+            Leg::Interpreted(leg) => leg.handle_audio(timestamp, pcm, turn),
+            Leg::Passed(names, pass) => {
                 let utterance = pass.utterance_at(turn.now);
-                let header = Speech {
+                let speech = Speech {
                     utterance,
                     timestamp,
                     is_last: false,
                 };
-                turn.send_speech(self.extension, self.audio_form, &header, pcm);
+                turn.send_speech(names, &speech, pcm);
             }
         }
     }
@@ -240,6 +282,12 @@ pub(super) struct Speech {
 const TEXT_AROUND_DATA: usize = 160;
 
 impl Turn<'_> {
+    /// The time on the interpreters' clock.
+    pub(super) fn micros(&self) -> Micros {
+        let since = self.now.saturating_duration_since(self.hub.epoch);
+        Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Sends any message but speech.
     pub(super) fn send(&mut self, message: &Message<'_>, keep: Keep) {
         self.queue(Packet::text(message.to_json()), keep);
@@ -257,19 +305,13 @@ impl Turn<'_> {
     }
 
     /// Sends samples, already in the session's byte order, in the connection's form.
-    pub(super) fn send_speech(
-        &mut self,
-        extension: usize,
-        form: AudioForm,
-        speech: &Speech,
-        pcm: &[u8],
-    ) {
+    pub(super) fn send_speech(&mut self, names: &Names, speech: &Speech, pcm: &[u8]) {
         let Speech {
             utterance,
             timestamp,
             is_last: last,
         } = *speech;
-        let packet = match form {
+        let packet = match names.audio_form {
             AudioForm::Binary => {
                 let header = Header::TranslatedAudio {
                     utterance,
@@ -281,7 +323,7 @@ impl Turn<'_> {
                 Packet::binary(bytes)
             }
             AudioForm::Text => {
-                let extension = &self.hub.extensions[extension];
+                let extension = &self.hub.extensions[names.extension];
                 let audio = TranslatedAudio {
                     extension: Cow::Borrowed(&extension.number),
                     target_extension: Cow::Borrowed(&extension.partner),

@@ -1,20 +1,18 @@
 //! What the tests of link and translator share: a translator on a free port, and a gateway's end of
 //! the link over a blocking socket. Every wait has a deadline.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+pub mod vendors;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use diglot::config::{
-    Asterisk, Config, Control, DeepL, Deepgram, ElevenLabs, Engine, Extension, Link, OnFailure,
-    Realtime, Translator as TranslatorConfig,
-};
+use diglot::config::{self, Command, Config, Engine, Sources};
 use diglot::link::BINARY_SUBPROTOCOL;
 use diglot::link::binary::{Frame, Header};
 use diglot::translator::{Handle, Limits, Translator};
-use diglot_rt::msg::Codec;
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::CloseFrame;
@@ -25,54 +23,29 @@ pub const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A configuration with 7777 (en) and 8888 (fr), on a free port of loopback.
 pub fn config(engine: Engine) -> Config {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let extension = |number: &str, language: &str, partner: &str| Extension {
-        number: number.into(),
-        language: language.into(),
-        partner: partner.into(),
-        listen,
-        uplink: Codec::Slin16,
-        downlink: Codec::Ulaw,
-        on_failure: OnFailure::Silence,
-        waiting_prompt: None,
+    let set = [
+        ("asterisk.control", "none"),
+        ("extension.7777.listen", "127.0.0.1:0"),
+        ("extension.8888.listen", "127.0.0.1:0"),
+        ("translator.listen", "127.0.0.1:0"),
+        ("translator.engine", "loop"),
+    ];
+    let sources = Sources {
+        command: Command::Run,
+        config: None,
+        env_file: None,
+        environment: Vec::new(),
+        set: set.map(|(key, value)| (key.into(), value.into())).into(),
     };
-    Config {
-        asterisk: Asterisk {
-            control: Control::None,
-            leg_timeout: Duration::from_secs(5),
-        },
-        extensions: vec![
-            extension("7777", "en", "8888"),
-            extension("8888", "fr", "7777"),
-        ],
-        link: Link { url: String::new() },
-        translator: TranslatorConfig {
-            listen,
-            engine,
-            workers: 4,
-            recognizers_max: 4,
-        },
-        deepgram: Deepgram {
-            url: String::new(),
-            key: None,
-            model: String::new(),
-            endpointing_ms: 300,
-        },
-        deepl: DeepL {
-            url: String::new(),
-            key: None,
-        },
-        elevenlabs: ElevenLabs {
-            url: String::new(),
-            key: None,
-            model: String::new(),
-            voices: vec![
-                ("en".into(), "voice-en".into()),
-                ("fr".into(), "voice-fr".into()),
-            ],
-        },
-        realtime: Realtime::default(),
-    }
+    let mut config = config::load(&sources).unwrap_or_else(|error| panic!("{error}"));
+    config.translator.engine = engine;
+    config.translator.workers = 4;
+    config.translator.recognizers_max = 4;
+    config.elevenlabs.voices = vec![
+        ("en".into(), "voice-en".into()),
+        ("fr".into(), "voice-fr".into()),
+    ];
+    config
 }
 
 /// A translator whose engine is the loop.
