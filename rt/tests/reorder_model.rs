@@ -1,6 +1,6 @@
-//! Goal: the reorder window keeps order, loses nothing it need not, and never holds the punctual back.
-//! Method: laws over random arrivals, and the same arrivals through a naive model that counts in
-//! integers that do not wrap and keeps everything in plain lists.
+//! Goal: the reorder window keeps order, loses nothing it need not, and never holds the punctual
+//! back. Method: laws over random arrivals, and the same arrivals through a naive model that
+//! counts in integers that do not wrap and keeps everything in plain lists.
 
 #![allow(
     clippy::disallowed_macros,
@@ -28,7 +28,8 @@ struct Sent {
     time: i64,
 }
 
-/// What was released: which packet (its `seq` and `time` travel as payload), and what came before it.
+/// What was released: which packet (its `seq` and `time` travel as payload), and what came before
+/// it.
 type Out = (Sent, Follows);
 
 struct Ours {
