@@ -27,7 +27,7 @@ const TURN_US: u64 = 5_000;
 /// The phone counts its frames aloud: frame `n` is steady sound at `level(n)`, talk and pauses of a
 /// second each.
 fn level(n: u64) -> i16 {
-    if n / 50 % 2 == 0 {
+    if (n / 50).is_multiple_of(2) {
         2_000 + (n % 50) as i16 * 200
     } else {
         0

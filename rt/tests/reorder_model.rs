@@ -247,7 +247,9 @@ proptest! {
 
     /// Nobody waits longer than the bound, and within one stream time only goes forward.
     #[test]
-    fn waiting_and_order_are_bounded(stream in streams(), kept in prop::collection::vec(any::<bool>(), 120)) {
+    fn waiting_and_order_are_bounded(
+        stream in streams(), kept in prop::collection::vec(any::<bool>(), 120)
+    ) {
         let mut ours = Ours::new();
         let mut now = 0;
         for (sent, kept) in stream.into_iter().zip(kept) {

@@ -5,7 +5,7 @@
 
 use rtrb::{Producer, PushError};
 
-use crate::limits::{DATAGRAM_BYTES_MAX, FILL_AFTER_MS, REORDER_WAIT_MS_MAX};
+use crate::limits::{DATAGRAM_BYTES_MAX, FILL_AFTER_MS, REORDER_WAIT_MS_MAX, WALK_MS_MIN};
 use crate::msg::{Codec, FrameKind, LegId, RxEvent, RxLeg, UplinkFrame};
 use crate::pool::{AddError, Legs};
 use crate::reorder::{Arrival, Released, Reorder, Verdict};
@@ -15,10 +15,6 @@ use crate::units::Micros;
 use crate::wire::rtp::Packet;
 
 const NEVER: Micros = Micros(u64::MAX);
-
-/// Shortest time between two walks over all legs, so that a busy tile, which wakes for every
-/// packet, does not walk for every packet. No deadline is missed by more than this.
-const WALK_US_MIN: u64 = 2_000;
 
 #[derive(Debug)]
 struct Leg {
@@ -166,7 +162,7 @@ impl Decode {
     /// turn.
     ///
     /// # Real-time
-    /// Wait-free, no allocation; cost by live legs, at most once in 2 ms.
+    /// Wait-free, no allocation; cost by live legs, at most once in [`WALK_MS_MIN`].
     pub fn tick(&mut self, now: Micros, counts: &RxCounts) {
         if now < self.next_deadline {
             return;
@@ -183,7 +179,7 @@ impl Decode {
             });
             next = next.min(deadline.unwrap_or(NEVER));
         });
-        self.next_deadline = next.max(Micros(now.0.saturating_add(WALK_US_MIN)));
+        self.next_deadline = next.max(now.plus_ms(WALK_MS_MIN));
     }
 
     /// When [`Self::tick`] next has something to do; the end of time if never.
