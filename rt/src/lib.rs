@@ -1,12 +1,13 @@
 //! The real-time core of Diglot: bytes and time go in, frames come out.
 //!
 //! Nothing here opens a socket, reads a clock, takes a lock, writes a log or touches the heap after
-//! set-up. The tiles of the `diglot` crate drive this code with real packets; tests and benches drive
-//! the same code on virtual time.
+//! set-up. The tiles of the `diglot` crate drive this code with real packets; tests and benches
+//! drive the same code on virtual time.
 //!
 //! ```text
 //! uplink    datagram ─▶ stage::Decode (wire, reorder, codec) ─▷ stage::Resample ─▷ link thread
-//! downlink  link thread ─▷ stage::Playout (playout, resample) ─▷ stage::Encode (codec, wire) ─▶ datagram
+//! downlink  link thread ─▷ stage::Playout (playout, resample) ─▷ stage::Encode (codec, wire) ─▶
+//! datagram
 //!           ▷ = rtrb ring
 //! ```
 //!

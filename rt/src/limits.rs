@@ -44,6 +44,10 @@ pub const GAP_FRAMES_MAX: u32 = 50;
 /// sooner than a missing packet is given up.
 pub const FILL_AFTER_MS: u64 = 60;
 
+/// Shortest time between two walks over all legs of an rx tile for what is due, so that a tile that
+/// wakes for every packet does not walk for every packet. No deadline is missed by more.
+pub const WALK_MS_MIN: u64 = 2;
+
 /// Frames made up too many that are remembered, to be made good in the next pause: 200 ms, a long
 /// stall of a radio link.
 pub const FILL_DEBT_FRAMES_MAX: u32 = 10;

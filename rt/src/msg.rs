@@ -51,8 +51,8 @@ impl Codec {
         }
     }
 
-    /// Whether a received packet of this payload type is its audio. Slin is also what RFC 3551 calls
-    /// L16 mono, 11: same bytes, and all that its users mean on an 8 kHz leg.
+    /// Whether a received packet of this payload type is its audio. Slin is also what RFC 3551
+    /// calls L16 mono, 11: same bytes, and all that its users mean on an 8 kHz leg.
     pub const fn accepts(self, payload_type: u8) -> bool {
         const L16_MONO: u8 = 11;
         payload_type == self.payload_type()

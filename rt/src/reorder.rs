@@ -2,12 +2,12 @@
 //!
 //! A packet that continues the stream passes at once. One that leaves a hole which missing packets
 //! could fill waits for them, at most [`REORDER_WAIT_MS_MAX`] and with at most
-//! [`REORDER_PACKETS_MAX`] others. How long a hole is, is read from timestamps only; sequence numbers say
-//! only whether packets are missing at all. (Asterisk goes on with sequence + 1 where it left out a
-//! digit's 220 ms, and with + 11 where the phone did.)
+//! [`REORDER_PACKETS_MAX`] others. How long a hole is, is read from timestamps only; sequence
+//! numbers say only whether packets are missing at all. (Asterisk goes on with sequence + 1 where
+//! it left out a digit's 220 ms, and with + 11 where the phone did.)
 //!
-//! A new SSRC, or a place that fits nothing known, begins the stream anew. Nothing is ever mended here:
-//! holes are reported in units, and whoever decodes fills them.
+//! A new SSRC, or a place that fits nothing known, begins the stream anew. Nothing is ever mended
+//! here: holes are reported in units, and whoever decodes fills them.
 
 use arrayvec::ArrayVec;
 
@@ -160,6 +160,16 @@ impl Reorder {
             }
             self.drain_ready(&mut release);
         }
+    }
+
+    /// When the first of those that wait has waited long enough; `None` if none waits.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.waiting()
+            .map(|held| held.at.plus_ms(REORDER_WAIT_MS_MAX))
+            .min()
     }
 
     /// Packets that wait.

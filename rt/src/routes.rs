@@ -1,8 +1,8 @@
 //! Whose packet is it: from a port and a source address to a leg.
 //!
 //! An open-addressed table with linear steps, at most a quarter full, so a lookup reads one or two
-//! entries. Removing moves followers back instead of leaving marks, so the table never decays. An IPv4
-//! address and its IPv6-mapped form are the same source.
+//! entries. Removing moves followers back instead of leaving marks, so the table never decays. An
+//! IPv4 address and its IPv6-mapped form are the same source.
 
 use alloc::boxed::Box;
 use alloc::vec;

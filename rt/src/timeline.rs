@@ -1,10 +1,11 @@
 //! The uplink of one leg as an unbroken row of 20 ms frames, whatever its packets were like.
 //!
-//! Payloads of any length are cut into exact frames; a gap in the timestamps becomes as much silence,
-//! to the sample; a phone that sends nothing is given silence at the pace of the clock, so that the
-//! recogniser's time goes on. When its packets come after all, the silence already given counts
-//! against the gap. If they had only been delayed, more time was given than had passed: that debt is
-//! remembered and made good by leaving out quiet frames and pauses. Speech is never left out.
+//! Payloads of any length are cut into exact frames; a gap in the timestamps becomes as much
+//! silence, to the sample; a phone that sends nothing is given silence at the pace of the clock,
+//! so that the recogniser's time goes on. When its packets come after all, the silence already
+//! given counts against the gap. If they had only been delayed, more time was given than had
+//! passed: that debt is remembered and made good by leaving out quiet frames and pauses. Speech is
+//! never left out.
 
 use crate::codec::Decoder;
 use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
@@ -137,6 +138,11 @@ impl Timeline {
         } else {
             now.plus_frames(1)
         });
+    }
+
+    /// When the next frame of silence is due; `None` before the first packet.
+    pub const fn next_deadline(&self) -> Option<Micros> {
+        self.next_fill
     }
 
     /// Fills what is left of the gap before a packet.

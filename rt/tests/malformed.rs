@@ -1,6 +1,7 @@
 //! Goal: whatever bytes arrive, nothing panics and nothing of them is heard.
-//! Method: a good packet cut at every length, with each header bit turned, and random bytes, between good
-//! packets of a leg; every frame that comes out must be one the phone sent, or silence.
+//! Method: a good packet cut at every length, with each header bit turned, and random bytes,
+//! between good packets of a leg; every frame that comes out must be one the phone sent, or
+//! silence.
 
 #![allow(
     clippy::disallowed_macros,
@@ -99,7 +100,8 @@ fn any_header_bit_turned_makes_no_noise() {
             let mut packet = sender.packet(&said(codec));
             packet[bit / 8] ^= 0x80 >> (bit % 8);
             uplink.receive(Micros(0), &packet);
-            // The leg lives, whatever the bit was: what follows is heard at the latest when waited for.
+            // The leg lives, whatever the bit was: what follows is heard at the latest when waited
+            // for.
             for n in 1..6 {
                 uplink.receive(Micros(0).plus_frames(n), &sender.packet(&said(codec)));
                 uplink.tick(Micros(0).plus_frames(n));

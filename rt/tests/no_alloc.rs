@@ -1,12 +1,16 @@
 //! Goal: after set-up the stages never touch the heap, in debug and in release.
-//! Method: a counting allocator around 10 000 frames of every codec through all four stages, with loss,
-//! disorder, holes and legs that come and go; and a control that must be seen.
+//! Method: a counting allocator around 10 000 frames of every codec through all four stages, with
+//! loss, disorder, holes and legs that come and go; and a control that must be seen.
 
 #![allow(
     clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a test is not real-time"
+)]
+#![allow(
+    unsafe_code,
+    reason = "a global allocator is an unsafe trait; it only counts"
 )]
 
 mod support;
@@ -34,8 +38,8 @@ fn count() {
     let _ = HEAP_OPERATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call goes to `System` unchanged, so its guarantees hold; counting neither allocates nor
-// unwinds.
+// SAFETY: every call goes to `System` unchanged, so its guarantees hold; counting neither
+// allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

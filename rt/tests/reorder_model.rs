@@ -1,6 +1,6 @@
-//! Goal: the reorder window keeps order, loses nothing it need not, and never holds the punctual back.
-//! Method: laws over random arrivals, and the same arrivals through a naive model that counts in
-//! integers that do not wrap and keeps everything in plain lists.
+//! Goal: the reorder window keeps order, loses nothing it need not, and never holds the punctual
+//! back. Method: laws over random arrivals, and the same arrivals through a naive model that
+//! counts in integers that do not wrap and keeps everything in plain lists.
 
 #![allow(
     clippy::disallowed_macros,
@@ -28,7 +28,8 @@ struct Sent {
     time: i64,
 }
 
-/// What was released: which packet (its `seq` and `time` travel as payload), and what came before it.
+/// What was released: which packet (its `seq` and `time` travel as payload), and what came before
+/// it.
 type Out = (Sent, Follows);
 
 struct Ours {
@@ -246,7 +247,9 @@ proptest! {
 
     /// Nobody waits longer than the bound, and within one stream time only goes forward.
     #[test]
-    fn waiting_and_order_are_bounded(stream in streams(), kept in prop::collection::vec(any::<bool>(), 120)) {
+    fn waiting_and_order_are_bounded(
+        stream in streams(), kept in prop::collection::vec(any::<bool>(), 120)
+    ) {
         let mut ours = Ours::new();
         let mut now = 0;
         for (sent, kept) in stream.into_iter().zip(kept) {

@@ -1,6 +1,6 @@
 //! Goal: our view of RTP is the one others have.
-//! Method: random and mutated packets through our parser and through the crate rtp-types; what we emit,
-//! both read back; truncation at every length.
+//! Method: random and mutated packets through our parser and through the crate rtp-types; what we
+//! emit, both read back; truncation at every length.
 
 #![allow(
     clippy::disallowed_macros,

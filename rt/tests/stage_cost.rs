@@ -1,6 +1,6 @@
 //! Goal: a leg-frame costs what the budget says.
-//! Method: 500 legs through all four stages, the time of each over many ticks. Ignored by default, since a
-//! busy machine would fail it; run with
+//! Method: 500 legs through all four stages, the time of each over many ticks. Ignored by default,
+//! since a busy machine would fail it; run with
 //! `cargo test --release -p diglot-rt --test stage_cost -- --ignored --nocapture`.
 
 #![allow(

@@ -10,7 +10,7 @@
 
 mod support;
 
-use diglot_rt::limits::{FILL_AFTER_MS, GAP_FRAMES_MAX, REORDER_WAIT_MS_MAX};
+use diglot_rt::limits::{FILL_AFTER_MS, GAP_FRAMES_MAX, REORDER_WAIT_MS_MAX, WALK_MS_MIN};
 use diglot_rt::msg::{Codec, FrameKind, LegId, RxEvent, UplinkFrame};
 use diglot_rt::stats::RxCount;
 use diglot_rt::testing::meter::{rms, signal_to_noise_db, tone};
@@ -202,7 +202,7 @@ fn a_lost_packet_is_waited_for_and_then_filled() {
     let bound = slot(2).plus_ms(REORDER_WAIT_MS_MAX);
     uplink.tick(Micros(bound.0 - 1));
     assert_eq!(uplink.take().len(), 1, "the bound is not reached");
-    uplink.tick(bound);
+    uplink.tick(bound.plus_ms(WALK_MS_MIN));
     let (filled, received) = (FrameKind::Filled, FrameKind::Received);
     assert_eq!(
         kinds(&uplink.take()),

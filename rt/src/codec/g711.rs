@@ -1,8 +1,8 @@
 //! G.711 µ-law and A-law (ITU-T G.711), as tables one way and arithmetic the other.
 //!
 //! Both laws are a small floating-point number: sign, 3 bits of exponent, 4 of mantissa. So an
-//! encoder needs no search: the sample's magnitude as `f32` carries those seven bits at a fixed place,
-//! which costs a shift and vectorises. Exact, since magnitudes stay below 2²⁴.
+//! encoder needs no search: the sample's magnitude as `f32` carries those seven bits at a fixed
+//! place, which costs a shift and vectorises. Exact, since magnitudes stay below 2²⁴.
 
 /// µ-law works on 14 bits: two less than a sample has (G.711 table 2a).
 const ULAW_SHIFT: u32 = 2;

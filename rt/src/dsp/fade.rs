@@ -26,8 +26,8 @@ impl Tail {
 
     /// Fades over from what was heard last to `frame`, in place.
     ///
-    /// The old sound is continued by playing its end backwards, which begins at its very last sample:
-    /// no step, and no frame held back for the case that none follows.
+    /// The old sound is continued by playing its end backwards, which begins at its very last
+    /// sample: no step, and no frame held back for the case that none follows.
     pub fn join(&self, frame: &mut Frame) {
         for (n, (new, old)) in frame.iter_mut().zip(self.0.iter().rev()).enumerate() {
             *new = weigh(*new, n) + weigh(*old, FADE_SAMPLES - n);

@@ -5,8 +5,8 @@ pub mod resample;
 
 /// `value` as a sample: rounded to the nearest, saturated, 0 if it is not a number.
 ///
-/// Adding 1.5 · 2²³ leaves no fraction bits in an `f32`, so its low 16 bits are the rounded sample; this
-/// vectorises, which a saturating cast does not.
+/// Adding 1.5 · 2²³ leaves no fraction bits in an `f32`, so its low 16 bits are the rounded
+/// sample; this vectorises, which a saturating cast does not.
 ///
 /// # Real-time
 /// Wait-free, no allocation.

@@ -5,8 +5,8 @@
 //! 28 multiplications. Window: Kaiser, because its two numbers (attenuation, length) are chosen by
 //! formula and not by trial. Both directions use the same taps.
 //!
-//! Pass band to 3.4 kHz within ±0.5 dB, stop band from 4.6 kHz at −60 dB, delay 1.69 ms each way; the
-//! tests below hold these numbers. State belongs to one direction of one leg.
+//! Pass band to 3.4 kHz within ±0.5 dB, stop band from 4.6 kHz at −60 dB, delay 1.69 ms each way;
+//! the tests below hold these numbers. State belongs to one direction of one leg.
 
 use super::to_sample;
 use crate::units::SampleRate;
@@ -16,9 +16,9 @@ const NARROW: usize = SampleRate::Hz8000.samples_per_frame();
 /// Samples of a frame at 16 kHz.
 const WIDE: usize = SampleRate::Hz16000.samples_per_frame();
 
-/// Taps beside the middle one that are not zero. The filter is 2 · 28 − 1 = 55 long: Kaiser's formula asks
-/// for 49 to reach 60 dB between 3.4 and 4.6 kHz; 55 is the next length that is symmetric, half-band
-/// and a multiple of a vector, and gives the window room for `KAISER_BETA`.
+/// Taps beside the middle one that are not zero. The filter is 2 · 28 − 1 = 55 long: Kaiser's
+/// formula asks for 49 to reach 60 dB between 3.4 and 4.6 kHz; 55 is the next length that is
+/// symmetric, half-band and a multiple of a vector, and gives the window room for `KAISER_BETA`.
 const TAPS: usize = 28;
 /// Samples the filter remembers of each phase.
 const MEMORY: usize = TAPS - 1;
@@ -140,8 +140,8 @@ fn convolve(line: &[f32; MEMORY + NARROW], out: &mut [f32; NARROW]) {
     }
 }
 
-/// The taps at odd distances from the middle: an ideal half-band filter under a Kaiser window, scaled so
-/// that they add up to one half and steady sound keeps its level exactly.
+/// The taps at odd distances from the middle: an ideal half-band filter under a Kaiser window,
+/// scaled so that they add up to one half and steady sound keeps its level exactly.
 const fn half_band() -> [f32; TAPS] {
     let mut taps = [0.0; TAPS];
     let mut sum = 0.0;

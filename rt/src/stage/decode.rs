@@ -5,7 +5,7 @@
 
 use rtrb::{Producer, PushError};
 
-use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::limits::{DATAGRAM_BYTES_MAX, FILL_AFTER_MS, REORDER_WAIT_MS_MAX, WALK_MS_MIN};
 use crate::msg::{Codec, FrameKind, LegId, RxEvent, RxLeg, UplinkFrame};
 use crate::pool::{AddError, Legs};
 use crate::reorder::{Arrival, Released, Reorder, Verdict};
@@ -13,6 +13,8 @@ use crate::stats::{RxCount, RxCounts};
 use crate::timeline::{Continuity, Cut, Timeline};
 use crate::units::Micros;
 use crate::wire::rtp::Packet;
+
+const NEVER: Micros = Micros(u64::MAX);
 
 #[derive(Debug)]
 struct Leg {
@@ -40,6 +42,7 @@ enum Report {
 pub struct Decode {
     legs: Legs<Leg>,
     out: Producer<UplinkFrame>,
+    next_deadline: Micros,
 }
 
 impl Decode {
@@ -51,6 +54,7 @@ impl Decode {
         Self {
             legs: Legs::new(legs_max),
             out,
+            next_deadline: NEVER,
         }
     }
 
@@ -148,26 +152,39 @@ impl Decode {
             Verdict::Held | Verdict::Released => {}
         }
         leg.timeline.heard(now);
+        // Whether it waits or passed, nothing more is due for it before this.
+        const { assert!(REORDER_WAIT_MS_MAX == FILL_AFTER_MS) };
+        self.next_deadline = self.next_deadline.min(now.plus_ms(FILL_AFTER_MS));
     }
 
     /// Lets go on what has waited long enough for missing packets, and keeps the uplink of silent
-    /// phones alive. To be called every 20 ms or more often.
+    /// phones alive. Does nothing before [`Self::next_deadline`], so it may be called on every
+    /// turn.
     ///
     /// # Real-time
-    /// Wait-free, no allocation; cost by live legs.
+    /// Wait-free, no allocation; cost by live legs, at most once in [`WALK_MS_MIN`].
     pub fn tick(&mut self, now: Micros, counts: &RxCounts) {
-        let out = &mut self.out;
+        if now < self.next_deadline {
+            return;
+        }
+        let (out, mut next) = (&mut self.out, NEVER);
         self.legs.for_each(|_, leg| {
-            if leg.reorder.held() > 0 {
-                leg.reorder.release_due(now, |released| {
-                    append(&mut leg.timeline, &released, out, counts);
-                });
-            }
+            leg.reorder.release_due(now, |released| {
+                append(&mut leg.timeline, &released, out, counts);
+            });
             // What is held will tell how long the gap was; nothing is made up before.
-            if leg.reorder.held() == 0 {
+            let deadline = leg.reorder.next_deadline().or_else(|| {
                 leg.timeline.fill_due(now, |cut| pass_on(cut, out, counts));
-            }
+                leg.timeline.next_deadline()
+            });
+            next = next.min(deadline.unwrap_or(NEVER));
         });
+        self.next_deadline = next.max(now.plus_ms(WALK_MS_MIN));
+    }
+
+    /// When [`Self::tick`] next has something to do; the end of time if never.
+    pub const fn next_deadline(&self) -> Micros {
+        self.next_deadline
     }
 
     /// Legs taken in.
@@ -176,8 +193,8 @@ impl Decode {
     }
 }
 
-/// How long a payload lasts in timestamp units; `None` if it is not a whole number of samples, or of
-/// none.
+/// How long a payload lasts in timestamp units; `None` if it is not a whole number of samples, or
+/// of none.
 fn duration(codec: Codec, payload: &[u8]) -> Option<u32> {
     let bytes = payload.len();
     if bytes == 0 || !bytes.is_multiple_of(codec.bytes_per_sample()) {

@@ -1,5 +1,5 @@
-//! Downlink, first step: bursts from the link thread become one frame for every leg on every tick, at
-//! the rate of the leg's codec.
+//! Downlink, first step: bursts from the link thread become one frame for every leg on every tick,
+//! at the rate of the leg's codec.
 
 use rtrb::{Consumer, Producer, PushError};
 
@@ -16,8 +16,8 @@ struct Leg {
     buffer: Buffer,
     rate: SampleRate,
     downsampler: Downsampler,
-    /// What the last tick played. The fade-out of speech is over within one frame, so after a silent
-    /// one the resampler is at rest.
+    /// What the last tick played. The fade-out of speech is over within one frame, so after a
+    /// silent one the resampler is at rest.
     last: Played,
 }
 
@@ -97,8 +97,8 @@ impl Playout {
 
     /// Gives every live leg its frame of this tick.
     ///
-    /// Counts speech and holes; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's owner's
-    /// to count.
+    /// Counts speech and holes; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's
+    /// owner's to count.
     ///
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs.

@@ -36,15 +36,16 @@ impl Random {
 
 /// What the network does to packets.
 ///
-/// Loss comes in bursts (Gilbert 1960): from good to bad and back by chance, everything is lost while it
-/// is bad. The share lost is `to_bad / (to_bad + to_good)`.
+/// Loss comes in bursts (Gilbert 1960): from good to bad and back by chance, everything is lost
+/// while it is bad. The share lost is `to_bad / (to_bad + to_good)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Profile {
     /// Chance before each packet that a good network turns bad, in percent.
     pub to_bad_percent: f64,
     /// Chance before each packet that a bad network turns good, in percent.
     pub to_good_percent: f64,
-    /// Delay between 0 and this, drawn for each packet: it reorders when longer than the packets' distance.
+    /// Delay between 0 and this, drawn for each packet: it reorders when longer than the packets'
+    /// distance.
     pub jitter_us: u32,
     /// Chance that a packet comes twice, in percent.
     pub duplicate_percent: f64,
