@@ -76,7 +76,9 @@ impl Control {
 
     /// The way to give it inputs.
     pub fn handle(&self) -> ControlHandle {
-        ControlHandle { sender: self.sender.clone() }
+        ControlHandle {
+            sender: self.sender.clone(),
+        }
     }
 
     /// Its counters.
@@ -106,7 +108,9 @@ impl Control {
             {
                 break;
             }
-            let Some(input) = self.next_input(ends_at) else { continue };
+            let Some(input) = self.next_input(ends_at) else {
+                continue;
+            };
             if input == Input::Shutdown {
                 ends_at.get_or_insert_with(|| Instant::now() + SHUTDOWN_WAIT);
             }
@@ -125,7 +129,10 @@ impl Control {
 
     /// Waits for an input or the next deadline; `None` when only `ends_at` was reached.
     fn next_input(&self, ends_at: Option<Instant>) -> Option<Input> {
-        let tick_at = self.calls.next_deadline().map(|at| self.epoch + Duration::from_micros(at.0));
+        let tick_at = self
+            .calls
+            .next_deadline()
+            .map(|at| self.epoch + Duration::from_micros(at.0));
         let deadline = tick_at.into_iter().chain(ends_at).min();
         let Some(deadline) = deadline else {
             return Some(self.inbox.recv().expect("we hold a sender ourselves"));
@@ -151,7 +158,10 @@ impl Control {
                         let submitted = workers.map(|workers| workers.submit(ticket, request));
                         if let Some(Err(ticket)) = submitted {
                             log::warn!("too many requests for Asterisk wait: one was dropped");
-                            refused.push(Input::Reply { ticket, reply: Reply::NoReply });
+                            refused.push(Input::Reply {
+                                ticket,
+                                reply: Reply::NoReply,
+                            });
                         }
                     }
                 }
@@ -169,11 +179,22 @@ impl Control {
     /// One line for each event. What callers and Asterisk chose is printed with escapes.
     fn log(&self, event: &CallEvent) {
         match event {
-            CallEvent::Arrived { call_id, extension, caller } => {
-                let number = self.extensions.get(*extension).map_or("", |e| e.number.as_str());
+            CallEvent::Arrived {
+                call_id,
+                extension,
+                caller,
+            } => {
+                let number = self
+                    .extensions
+                    .get(*extension)
+                    .map_or("", |e| e.number.as_str());
                 log::info!("call {call_id:?}: {caller:?} dialled {number}");
             }
-            CallEvent::Dtmf { call_id, digit, duration_ms } => {
+            CallEvent::Dtmf {
+                call_id,
+                digit,
+                duration_ms,
+            } => {
                 log::info!("call {call_id:?}: key {digit:?} for {duration_ms} ms");
             }
             CallEvent::Ended { call_id, reason } => {
@@ -181,7 +202,11 @@ impl Control {
             }
             CallEvent::Hold { call_id } => log::info!("call {call_id:?}: on hold"),
             CallEvent::Leftover { id } => log::warn!("deleting {id:?}: ours, but of no call"),
-            CallEvent::Refused { call_id, extension, reason } => {
+            CallEvent::Refused {
+                call_id,
+                extension,
+                reason,
+            } => {
                 log::warn!("call {call_id:?} to {extension:?} refused: {reason:?}");
             }
             CallEvent::Unhold { call_id } => log::info!("call {call_id:?}: back from hold"),

@@ -224,9 +224,7 @@ impl AriLeg {
                 if caller == Caller::Gone {
                     let under_way = matches!(self.pending, Pending::Reply(_)) && self.attempts > 0;
                     let first = items.front().copied().filter(|_| under_way);
-                    items.retain(|item| {
-                        !matches!(item, Item::Caller(_)) || Some(*item) == first
-                    });
+                    items.retain(|item| !matches!(item, Item::Caller(_)) || Some(*item) == first);
                     if items.is_empty() && matches!(self.pending, Pending::Retry(_)) {
                         self.delete_next(now);
                     }
@@ -288,7 +286,8 @@ impl AriLeg {
     }
 
     fn fail(&mut self, now: Micros, stage: SetupStage, status: Option<u16>) {
-        self.effects.push_back(Effect::Failed(EndReason::SetupFailed { stage, status }));
+        self.effects
+            .push_back(Effect::Failed(EndReason::SetupFailed { stage, status }));
         self.end(now, Caller::There(HangupCause::Congestion));
     }
 
@@ -319,7 +318,10 @@ impl AriLeg {
             Some(request) => {
                 self.number += 1;
                 self.attempts += 1;
-                self.effects.push_back(Effect::Ask { number: self.number, request });
+                self.effects.push_back(Effect::Ask {
+                    number: self.number,
+                    request,
+                });
                 Pending::Reply(now.plus_ms(REPLY_WAIT_MS_MAX))
             }
             None => Pending::Media(now.plus_ms(MEDIA_WAIT_MS_MAX)),
@@ -330,7 +332,9 @@ impl AriLeg {
     fn setup_request(&self, stage: SetupStage) -> Option<Request> {
         let bridge = self.ids.bridge.clone();
         Some(match stage {
-            SetupStage::Answering => Request::Answer { channel: self.caller.clone() },
+            SetupStage::Answering => Request::Answer {
+                channel: self.caller.clone(),
+            },
             SetupStage::BridgeCreating => Request::CreateBridge { bridge },
             SetupStage::MediaCreating => Request::CreateMedia {
                 channel: self.ids.media.clone(),
@@ -347,8 +351,13 @@ impl AriLeg {
 
     fn delete_request(&self, item: Item) -> Request {
         match item {
-            Item::Bridge => Request::DeleteBridge { bridge: self.ids.bridge.clone() },
-            Item::Caller(cause) => Request::DeleteChannel { channel: self.caller.clone(), cause },
+            Item::Bridge => Request::DeleteBridge {
+                bridge: self.ids.bridge.clone(),
+            },
+            Item::Caller(cause) => Request::DeleteChannel {
+                channel: self.caller.clone(),
+                cause,
+            },
             Item::Media => Request::DeleteChannel {
                 channel: self.ids.media.clone(),
                 cause: HangupCause::Normal,

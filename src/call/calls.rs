@@ -1,6 +1,8 @@
 //! All calls of the process: legs by name, who is paired with whom, and what a list of Asterisk's
 //! channels says about them.
 
+mod reconcile;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use diglot_rt::msg::{LegId, PortIndex};
 use diglot_rt::units::Micros;
 
-use super::ari::{AriEvent, Channel, HangupCause, Reply, Request, Snapshot, Ticket};
+use super::ari::{AriEvent, Channel, HangupCause, Reply, Request, Ticket};
 use super::ari_leg::{AriLeg, Caller, Effect};
 use super::ids::Ids;
 use super::resync::{Listed, Resync};
@@ -35,6 +37,8 @@ pub struct Calls {
     owners: HashMap<String, LegId>,
     sources: HashMap<(PortIndex, SocketAddr), LegId>,
     resync: Resync,
+    /// Callers who were turned away or left while a list is under way: it may still show them.
+    settled: HashSet<String>,
     /// Requests made for no leg.
     requests: u64,
     doors: Doors,
@@ -88,7 +92,10 @@ impl Calls {
             Control::Ari(ari) => (Arrivals::Ari, ari.app.as_str()),
             Control::None => (Arrivals::NewSources, ""),
         };
-        let numbers = config.extensions.iter().map(|e| (e.number.as_str(), e.partner.as_str()));
+        let numbers = config
+            .extensions
+            .iter()
+            .map(|e| (e.number.as_str(), e.partner.as_str()));
         Self {
             extensions: config.extensions.clone(),
             arrivals,
@@ -98,6 +105,7 @@ impl Calls {
             owners: HashMap::new(),
             sources: HashMap::new(),
             resync: Resync::default(),
+            settled: HashSet::new(),
             requests: 0,
             doors: Doors::Open,
             refused_source_at: None,
@@ -135,7 +143,10 @@ impl Calls {
     /// # Panics
     /// In debug builds, if outputs of the last input were not taken.
     pub fn handle(&mut self, now: Micros, input: Input) {
-        debug_assert!(self.outputs.is_empty(), "all outputs are taken before the next input");
+        debug_assert!(
+            self.outputs.is_empty(),
+            "all outputs are taken before the next input"
+        );
         match input {
             Input::Connected => {
                 self.counts.count(CallCount::Connected);
@@ -163,6 +174,7 @@ impl Calls {
 
     fn on_deadlines(&mut self, now: Micros) {
         if self.resync.on_deadline(now, self.requests + 1) {
+            self.settled.clear();
             self.ask(Request::List);
         }
         let due: Vec<LegId> = self
@@ -187,11 +199,21 @@ impl Calls {
                     self.end(now, id, EndReason::BridgeLost, caller);
                 }
             }
-            AriEvent::Dtmf { channel, digit, duration_ms } => {
-                self.note(&channel, |call_id| CallEvent::Dtmf { call_id, digit, duration_ms });
+            AriEvent::Dtmf {
+                channel,
+                digit,
+                duration_ms,
+            } => {
+                self.note(&channel, |call_id| CallEvent::Dtmf {
+                    call_id,
+                    digit,
+                    duration_ms,
+                });
             }
             AriEvent::Gone { channel } => self.on_gone(now, &channel),
-            AriEvent::Hold { channel } => self.note(&channel, |call_id| CallEvent::Hold { call_id }),
+            AriEvent::Hold { channel } => {
+                self.note(&channel, |call_id| CallEvent::Hold { call_id })
+            }
             AriEvent::StasisStart(channel) => {
                 if self.ids.is_ours(&channel.id) {
                     self.on_media_entered(now, &channel.id);
@@ -213,24 +235,36 @@ impl Calls {
     }
 
     fn on_gone(&mut self, now: Micros, channel: &str) {
-        let Some(id) = self.owner(channel) else { return };
+        let Some(id) = self.owner(channel) else {
+            return;
+        };
         let is_caller = self.legs.find(id).is_some_and(|leg| leg.call_id == channel);
         if is_caller {
             self.end(now, id, EndReason::CallerLeft, Caller::Gone);
         } else {
-            self.end(now, id, EndReason::MediaLost, Caller::There(HangupCause::Congestion));
+            self.end(
+                now,
+                id,
+                EndReason::MediaLost,
+                Caller::There(HangupCause::Congestion),
+            );
         }
     }
 
     fn on_caller(&mut self, now: Micros, channel: Channel, found: Found) {
         if self.arrivals != Arrivals::Ari
             || self.owners.contains_key(&channel.id)
-            || MEDIA_CHANNEL_NAMES.iter().any(|name| channel.name.starts_with(name))
+            || MEDIA_CHANNEL_NAMES
+                .iter()
+                .any(|name| channel.name.starts_with(name))
         {
             return;
         }
         let dialled = channel.extension.unwrap_or_default();
-        let extension = self.extensions.iter().position(|extension| extension.number == dialled);
+        let extension = self
+            .extensions
+            .iter()
+            .position(|extension| extension.number == dialled);
         let (refusal, cause) = match extension {
             _ if self.doors == Doors::ShuttingDown => {
                 (Refusal::ShuttingDown, HangupCause::Congestion)
@@ -244,12 +278,23 @@ impl Calls {
                 let Extension { listen, uplink, .. } = self.extensions[extension];
                 let ids = self.ids.next();
                 let ari = AriLeg::new(now, channel.id.clone(), ids, listen, uplink);
-                self.arrive(now, extension, channel.id, channel.caller, Transport::Ari(ari));
+                self.arrive(
+                    now,
+                    extension,
+                    channel.id,
+                    channel.caller,
+                    Transport::Ari(ari),
+                );
                 return;
             }
         };
-        self.refuse(channel.id.clone(), dialled, refusal);
-        self.ask(Request::DeleteChannel { channel: channel.id, cause });
+        self.count_refusal(refusal);
+        self.note_refusal(channel.id.clone(), dialled, refusal);
+        self.settle(&channel.id);
+        self.ask(Request::DeleteChannel {
+            channel: channel.id,
+            cause,
+        });
     }
 
     fn on_source(&mut self, now: Micros, port: PortIndex, source: SocketAddr) {
@@ -268,11 +313,14 @@ impl Calls {
             self.arrive(now, extension, source.to_string(), String::new(), transport);
             return;
         };
-        let quiet_until = self.refused_source_at.map(|at| at.plus_ms(REFUSED_SOURCE_PAUSE_MS));
+        self.count_refusal(refusal);
+        let quiet_until = self
+            .refused_source_at
+            .map(|at| at.plus_ms(REFUSED_SOURCE_PAUSE_MS));
         if quiet_until.is_none_or(|until| now >= until) {
             self.refused_source_at = Some(now);
             let dialled = self.extensions.get(extension).map(|e| e.number.clone());
-            self.refuse(source.to_string(), dialled.unwrap_or_default(), refusal);
+            self.note_refusal(source.to_string(), dialled.unwrap_or_default(), refusal);
         }
     }
 
@@ -288,48 +336,17 @@ impl Calls {
             self.drive(now, id, |ari| ari.on_reply(now, ticket.number, &reply));
             return;
         }
-        let listed = if matches!(reply, Reply::Listed(_)) { Listed::Yes } else { Listed::No };
+        let listed = if matches!(reply, Reply::Listed(_)) {
+            Listed::Yes
+        } else {
+            Listed::No
+        };
         let asked_at = self.resync.on_reply(now, ticket.number, listed);
         match (reply, asked_at) {
             (Reply::Listed(snapshot), Some(asked_at)) => self.reconcile(now, asked_at, snapshot),
             // An outdated list; a failed one, which is asked for again; a deletion that is done.
             (Reply::Listed(_), None) | (_, Some(_)) | (Reply::Status(200..300 | 404), None) => {}
             _ => self.resync.on_doubt(now),
-        }
-    }
-
-    /// Compares a list with what we believe. Only what was so before the list was asked for is
-    /// judged by it: events may have overtaken it.
-    fn reconcile(&mut self, now: Micros, asked_at: Micros, snapshot: Snapshot) {
-        let seen = snapshot.channels.iter().filter(|seen| seen.in_app);
-        let in_app: HashSet<&str> = seen.map(|seen| seen.channel.id.as_str()).collect();
-        let bridges: HashSet<&str> = snapshot.bridges.iter().map(String::as_str).collect();
-        let verdicts: Vec<_> = self
-            .legs
-            .iter()
-            .filter(|leg| leg.arrived_at < asked_at)
-            .filter_map(|leg| Some((leg.id, verdict(leg, asked_at, &in_app, &bridges)?)))
-            .collect();
-        for (id, verdict) in verdicts {
-            match verdict {
-                Verdict::End(reason, caller) => self.end(now, id, reason, caller),
-                Verdict::MediaEntered => self.drive(now, id, |ari| ari.on_media_entered(now)),
-            }
-        }
-        for bridge in snapshot.bridges {
-            if self.ids.is_ours(&bridge) && self.owner(&bridge).is_none() {
-                self.note_leftover(&bridge);
-                self.ask(Request::DeleteBridge { bridge });
-            }
-        }
-        for seen in snapshot.channels {
-            if !self.ids.is_ours(&seen.channel.id) {
-                if seen.in_app {
-                    self.on_caller(now, seen.channel, Found::InList);
-                }
-            } else if self.owner(&seen.channel.id).is_none() {
-                self.delete_leftover_channel(&seen.channel.id);
-            }
         }
     }
 
@@ -357,7 +374,11 @@ impl Calls {
         let Some(id) = inserted else { return };
         self.counts.count(CallCount::Arrived);
         self.rooms.arrive(id, extension);
-        let event = CallEvent::Arrived { call_id, extension, caller };
+        let event = CallEvent::Arrived {
+            call_id,
+            extension,
+            caller,
+        };
         self.outputs.push_back(Output::Event(event));
         match &self.legs.find(id).expect("inserted above").transport {
             Transport::Ari(ari) => {
@@ -386,7 +407,10 @@ impl Calls {
                     self.resync.on_doubt(now);
                 }
                 Effect::Ask { number, request } => {
-                    let ticket = Ticket { leg: Some(id), number };
+                    let ticket = Ticket {
+                        leg: Some(id),
+                        number,
+                    };
                     self.outputs.push_back(Output::Request { ticket, request });
                 }
                 Effect::Failed(reason) => {
@@ -408,18 +432,30 @@ impl Calls {
     }
 
     fn on_up(&mut self, now: Micros, id: LegId) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         leg.up_at = Some(now);
         let setup_us = now.since(leg.arrived_at);
-        let event = CallEvent::Up { call_id: leg.call_id.clone(), setup_us };
+        let event = CallEvent::Up {
+            call_id: leg.call_id.clone(),
+            setup_us,
+        };
         self.outputs.push_back(Output::Event(event));
     }
 
     fn start(&mut self, id: LegId, remote: SocketAddr) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         leg.started = true;
         let (extension, call_id) = (leg.extension, leg.call_id.clone());
-        self.change(Change::StartLeg { leg: id, extension, remote, call_id });
+        self.change(Change::StartLeg {
+            leg: id,
+            extension,
+            remote,
+            call_id,
+        });
         if let Some(partner) = self.rooms.partner(id) {
             self.pair_if_started([partner, id]);
         }
@@ -432,7 +468,8 @@ impl Calls {
     }
 
     fn have_started(&self, legs: [LegId; 2]) -> bool {
-        legs.iter().all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.started))
+        legs.iter()
+            .all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.started))
     }
 
     fn end_all(&mut self, now: Micros, reason: EndReason, caller: Caller) {
@@ -444,11 +481,15 @@ impl Calls {
 
     /// Ends a leg: its audio at once, its channels one after the other.
     fn end(&mut self, now: Micros, id: LegId, reason: EndReason, caller: Caller) {
-        let Some(leg) = self.legs.find(id) else { return };
+        let Some(leg) = self.legs.find(id) else {
+            return;
+        };
         let is_ari = matches!(leg.transport, Transport::Ari(_));
         if caller == Caller::Gone && is_ari {
             // The same channel may come back into our application: as a new call.
-            self.disown(&leg.call_id.clone(), id);
+            let caller = leg.call_id.clone();
+            self.disown(&caller, id);
+            self.settle(&caller);
         }
         self.conclude(id, reason);
         if is_ari {
@@ -460,7 +501,9 @@ impl Calls {
 
     /// Stops the leg's audio and seats its partner anew; the first reason counts.
     fn conclude(&mut self, id: LegId, reason: EndReason) {
-        let Some(leg) = self.legs.find_mut(id) else { return };
+        let Some(leg) = self.legs.find_mut(id) else {
+            return;
+        };
         if leg.ended.is_some() {
             return;
         }
@@ -470,7 +513,9 @@ impl Calls {
         if let Some(partner) = left.partner
             && self.have_started([partner, id])
         {
-            self.change(Change::Unpair { legs: [partner, id] });
+            self.change(Change::Unpair {
+                legs: [partner, id],
+            });
         }
         if started {
             self.change(Change::EndLeg { leg: id, reason });
@@ -481,9 +526,12 @@ impl Calls {
     }
 
     fn forget(&mut self, id: LegId) {
-        let Some(leg) = self.legs.remove(id) else { return };
+        let Some(leg) = self.legs.remove(id) else {
+            return;
+        };
         match leg.transport {
             Transport::Ari(ari) => {
+                self.settle(ari.caller());
                 for name in [ari.caller(), &ari.ids().media, &ari.ids().bridge] {
                     self.disown(name, id);
                 }
@@ -494,7 +542,16 @@ impl Calls {
         }
         self.counts.count(CallCount::Ended);
         let reason = leg.ended.unwrap_or(EndReason::Vanished);
-        self.outputs.push_back(Output::Event(CallEvent::Ended { call_id: leg.call_id, reason }));
+        self.outputs.push_back(Output::Event(CallEvent::Ended {
+            call_id: leg.call_id,
+            reason,
+        }));
+    }
+
+    fn settle(&mut self, caller: &str) {
+        if self.resync.is_asked() {
+            self.settled.insert(caller.to_owned());
+        }
     }
 
     fn owner(&self, name: &str) -> Option<LegId> {
@@ -511,7 +568,10 @@ impl Calls {
 
     fn ask(&mut self, request: Request) {
         self.requests += 1;
-        let ticket = Ticket { leg: None, number: self.requests };
+        let ticket = Ticket {
+            leg: None,
+            number: self.requests,
+        };
         self.outputs.push_back(Output::Request { ticket, request });
     }
 
@@ -528,13 +588,20 @@ impl Calls {
         }
     }
 
-    fn refuse(&mut self, call_id: String, extension: String, reason: Refusal) {
+    fn count_refusal(&self, reason: Refusal) {
         self.counts.count(match reason {
             Refusal::Full => CallCount::RefusedFull,
             Refusal::ShuttingDown => CallCount::RefusedShuttingDown,
             Refusal::UnknownExtension => CallCount::RefusedUnknownExtension,
         });
-        let event = CallEvent::Refused { call_id, extension, reason };
+    }
+
+    fn note_refusal(&mut self, call_id: String, extension: String, reason: Refusal) {
+        let event = CallEvent::Refused {
+            call_id,
+            extension,
+            reason,
+        };
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -546,42 +613,7 @@ impl Calls {
 
     fn note_leftover(&mut self, id: &str) {
         self.counts.count(CallCount::Leftover);
-        self.outputs.push_back(Output::Event(CallEvent::Leftover { id: id.to_owned() }));
-    }
-}
-
-/// What a list says about one leg.
-enum Verdict {
-    End(EndReason, Caller),
-    MediaEntered,
-}
-
-fn verdict(
-    leg: &Leg,
-    asked_at: Micros,
-    in_app: &HashSet<&str>,
-    bridges: &HashSet<&str>,
-) -> Option<Verdict> {
-    let Transport::Ari(ari) = &leg.transport else { return None };
-    let has_media = in_app.contains(ari.ids().media.as_str());
-    if !in_app.contains(ari.caller()) {
-        return Some(Verdict::End(EndReason::Vanished, Caller::Gone));
-    }
-    if ari.is_ending() {
-        return None;
-    }
-    if !ari.is_up() {
-        return has_media.then_some(Verdict::MediaEntered);
-    }
-    if leg.up_at.is_none_or(|up_at| up_at >= asked_at) {
-        return None;
-    }
-    let caller = Caller::There(HangupCause::Congestion);
-    if !has_media {
-        Some(Verdict::End(EndReason::MediaLost, caller))
-    } else if !bridges.contains(ari.ids().bridge.as_str()) {
-        Some(Verdict::End(EndReason::BridgeLost, caller))
-    } else {
-        None
+        self.outputs
+            .push_back(Output::Event(CallEvent::Leftover { id: id.to_owned() }));
     }
 }

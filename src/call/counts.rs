@@ -40,8 +40,14 @@ impl CallCount {
         (Self::Ended, "call_ended_total"),
         (Self::SetupFailed, "call_setup_failed_total"),
         (Self::RefusedFull, "call_refused_full_total"),
-        (Self::RefusedShuttingDown, "call_refused_shutting_down_total"),
-        (Self::RefusedUnknownExtension, "call_refused_unknown_extension_total"),
+        (
+            Self::RefusedShuttingDown,
+            "call_refused_shutting_down_total",
+        ),
+        (
+            Self::RefusedUnknownExtension,
+            "call_refused_unknown_extension_total",
+        ),
         (Self::Leftover, "ari_leftover_deleted_total"),
         (Self::Abandoned, "ari_deletion_abandoned_total"),
         (Self::Connected, "ari_connected_total"),

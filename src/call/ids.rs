@@ -25,21 +25,30 @@ pub(super) struct CallIds {
 
 impl Ids {
     pub(super) fn new(app: &str, run: u64) -> Self {
-        Self { prefix: format!("diglot-{app}-"), run, count: 0 }
+        Self {
+            prefix: format!("diglot-{app}-"),
+            run,
+            count: 0,
+        }
     }
 
     /// Ids that were never used before.
     pub(super) fn next(&mut self) -> CallIds {
         self.count += 1;
         let stem = format!("{}{:016x}-{}", self.prefix, self.run, self.count);
-        CallIds { media: format!("{stem}-media"), bridge: format!("{stem}-bridge") }
+        CallIds {
+            media: format!("{stem}-media"),
+            bridge: format!("{stem}-bridge"),
+        }
     }
 
     /// Whether a gateway of our application chose this id, in this run or an earlier one.
     ///
     /// Strict, because `diglot-a-` also begins the ids of an application named `a-b`.
     pub(super) fn is_ours(&self, id: &str) -> bool {
-        let Some(rest) = id.strip_prefix(&self.prefix) else { return false };
+        let Some(rest) = id.strip_prefix(&self.prefix) else {
+            return false;
+        };
         let mut parts = rest.split('-');
         let (run, count, kind) = (parts.next(), parts.next(), parts.next());
         let is_run = |text: &str| {
@@ -68,7 +77,10 @@ mod tests {
         assert!(another_run.is_ours(&bridge));
 
         let foreign = Ids::new("a-b", 1).next().media;
-        assert!(!another_run.is_ours(&foreign), "an application whose name ours begins");
+        assert!(
+            !another_run.is_ours(&foreign),
+            "an application whose name ours begins"
+        );
         for id in ["", "diglot-a-", "1795330596.122", "diglot-a-1-1-media"] {
             assert!(!another_run.is_ours(id), "{id}");
         }

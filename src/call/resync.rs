@@ -56,6 +56,11 @@ impl Resync {
         }
     }
 
+    /// Whether a list is under way.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked { .. })
+    }
+
     pub(super) fn deadline(&self) -> Option<Micros> {
         match self.state {
             State::Off => None,
@@ -76,7 +81,9 @@ impl Resync {
 
     /// When the list with this number was asked for; `None` if it is not the one that is awaited.
     pub(super) fn on_reply(&mut self, now: Micros, number: u64, listed: Listed) -> Option<Micros> {
-        let State::Asked { number: asked, at } = self.state else { return None };
+        let State::Asked { number: asked, at } = self.state else {
+            return None;
+        };
         if asked != number {
             return None;
         }

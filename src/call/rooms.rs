@@ -45,26 +45,45 @@ impl Rooms {
             .map(|&(number, partner)| numbers.iter().position(|&other| other == (partner, number)))
             .collect();
         let waiting = numbers.iter().map(|_| BTreeMap::new()).collect();
-        Self { partner_of, waiting, members: HashMap::new(), arrivals: 0 }
+        Self {
+            partner_of,
+            waiting,
+            members: HashMap::new(),
+            arrivals: 0,
+        }
     }
 
     /// A new leg on `extension`: its partner, if one waited.
     pub(super) fn arrive(&mut self, leg: LegId, extension: usize) -> Option<LegId> {
         self.arrivals += 1;
         let arrival = self.arrivals;
-        self.members.insert(leg, Member { extension, arrival, partner: None });
+        self.members.insert(
+            leg,
+            Member {
+                extension,
+                arrival,
+                partner: None,
+            },
+        );
         self.seat(leg)
     }
 
     /// The leg is gone.
     pub(super) fn leave(&mut self, leg: LegId) -> Left {
-        let Some(member) = self.members.remove(&leg) else { return Left::default() };
+        let Some(member) = self.members.remove(&leg) else {
+            return Left::default();
+        };
         self.waiting[member.extension].remove(&member.arrival);
-        let Some(partner) = member.partner else { return Left::default() };
+        let Some(partner) = member.partner else {
+            return Left::default();
+        };
         if let Some(left_alone) = self.members.get_mut(&partner) {
             left_alone.partner = None;
         }
-        Left { partner: Some(partner), successor: self.seat(partner) }
+        Left {
+            partner: Some(partner),
+            successor: self.seat(partner),
+        }
     }
 
     /// Who is with `leg`.
@@ -74,8 +93,11 @@ impl Rooms {
 
     /// Pairs the leg with the longest waiting of its partner extension, or lets it wait.
     fn seat(&mut self, leg: LegId) -> Option<LegId> {
-        let Member { extension, arrival, .. } = *self.members.get(&leg)?;
-        let other = self.partner_of[extension].and_then(|partner| self.waiting[partner].pop_first());
+        let Member {
+            extension, arrival, ..
+        } = *self.members.get(&leg)?;
+        let other =
+            self.partner_of[extension].and_then(|partner| self.waiting[partner].pop_first());
         let Some((_, other)) = other else {
             self.waiting[extension].insert(arrival, leg);
             return None;
@@ -98,7 +120,10 @@ mod tests {
     const LONELY: usize = 2;
 
     fn leg(slot: u16) -> LegId {
-        LegId { slot, generation: 1 }
+        LegId {
+            slot,
+            generation: 1,
+        }
     }
 
     fn rooms() -> Rooms {
@@ -123,10 +148,26 @@ mod tests {
         rooms.arrive(leg(1), ENGLISH);
         rooms.arrive(leg(2), FRENCH);
         rooms.arrive(leg(3), ENGLISH);
-        assert_eq!(rooms.leave(leg(2)), Left { partner: Some(leg(1)), successor: None });
+        assert_eq!(
+            rooms.leave(leg(2)),
+            Left {
+                partner: Some(leg(1)),
+                successor: None
+            }
+        );
         assert_eq!(rooms.arrive(leg(4), FRENCH), Some(leg(1)));
-        assert_eq!(rooms.leave(leg(1)), Left { partner: Some(leg(4)), successor: Some(leg(3)) });
-        assert_eq!(rooms.leave(leg(9)), Left::default(), "a stranger leaves nobody alone");
+        assert_eq!(
+            rooms.leave(leg(1)),
+            Left {
+                partner: Some(leg(4)),
+                successor: Some(leg(3))
+            }
+        );
+        assert_eq!(
+            rooms.leave(leg(9)),
+            Left::default(),
+            "a stranger leaves nobody alone"
+        );
     }
 
     /// Goal: a partner that does not name it back is not taken from its own partner.

@@ -23,8 +23,16 @@ impl<T> Slots<T> {
     /// All slots empty; more than [`LEGS_MAX`] are never made.
     pub(super) fn new(legs_max: usize) -> Self {
         let count = u16::try_from(legs_max.min(LEGS_MAX)).expect("LEGS_MAX fits u16");
-        let slots = (0..count).map(|_| Slot { generation: 0, value: None }).collect();
-        Self { slots, free: (0..count).collect() }
+        let slots = (0..count)
+            .map(|_| Slot {
+                generation: 0,
+                value: None,
+            })
+            .collect();
+        Self {
+            slots,
+            free: (0..count).collect(),
+        }
     }
 
     /// Takes a free slot for what `make` returns; `None` if all are in use.
@@ -32,7 +40,10 @@ impl<T> Slots<T> {
         let slot = self.free.pop_front()?;
         let entry = &mut self.slots[usize::from(slot)];
         entry.generation = entry.generation.wrapping_add(1);
-        let id = LegId { slot, generation: entry.generation };
+        let id = LegId {
+            slot,
+            generation: entry.generation,
+        };
         entry.value = Some(make(id));
         Some(id)
     }
@@ -51,7 +62,11 @@ impl<T> Slots<T> {
 
     pub(super) fn find_mut(&mut self, id: LegId) -> Option<&mut T> {
         let entry = self.slots.get_mut(usize::from(id.slot))?;
-        if entry.generation == id.generation { entry.value.as_mut() } else { None }
+        if entry.generation == id.generation {
+            entry.value.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Frees the slot; `None` if the name is of a leg that ended before.
@@ -68,7 +83,9 @@ impl<T> Slots<T> {
     }
 
     fn entry(&self, id: LegId) -> Option<&Slot<T>> {
-        self.slots.get(usize::from(id.slot)).filter(|slot| slot.generation == id.generation)
+        self.slots
+            .get(usize::from(id.slot))
+            .filter(|slot| slot.generation == id.generation)
     }
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn without_ari(legs_max: usize) -> Config {
 fn with_control(control: Control, legs_max: usize) -> Config {
     let url = String::new;
     Config {
-        asterisk: Asterisk { control, leg_timeout: Duration::from_secs(5) },
+        asterisk: Asterisk {
+            control,
+            leg_timeout: Duration::from_secs(5),
+        },
         extensions: vec![
             extension("7777", "8888", "en", 5000, Codec::Slin16),
             extension("8888", "7777", "fr", 5001, Codec::Alaw),
@@ -44,10 +47,26 @@ fn with_control(control: Control, legs_max: usize) -> Config {
             workers: 1,
             recognizers_max: 1,
         },
-        deepgram: Deepgram { url: url(), key: None, model: url(), endpointing_ms: 300 },
-        deepl: DeepL { url: url(), key: None },
-        elevenlabs: ElevenLabs { url: url(), key: None, model: url(), voices: Vec::new() },
-        realtime: Realtime { legs_max, ..Realtime::default() },
+        deepgram: Deepgram {
+            url: url(),
+            key: None,
+            model: url(),
+            endpointing_ms: 300,
+        },
+        deepl: DeepL {
+            url: url(),
+            key: None,
+        },
+        elevenlabs: ElevenLabs {
+            url: url(),
+            key: None,
+            model: url(),
+            voices: Vec::new(),
+        },
+        realtime: Realtime {
+            legs_max,
+            ..Realtime::default()
+        },
     }
 }
 

@@ -82,8 +82,7 @@ impl Events {
         let rest = ari.url.strip_prefix("http").ok_or_else(bad_url)?;
         let url = format!("ws{rest}/ari/events?app={}", encode(&ari.app));
         let mut request = url.into_client_request().map_err(|_| bad_url())?;
-        let mut credentials =
-            HeaderValue::from_str(&authorization(ari)).map_err(|_| bad_url())?;
+        let mut credentials = HeaderValue::from_str(&authorization(ari)).map_err(|_| bad_url())?;
         credentials.set_sensitive(true);
         request.headers_mut().insert("Authorization", credentials);
 
@@ -104,7 +103,11 @@ impl Events {
         })?;
         handle.set_read_timeout(Some(READ_WAIT))?;
         let now = Instant::now();
-        Ok(Self { socket, heard_at: now, pinged_at: now })
+        Ok(Self {
+            socket,
+            heard_at: now,
+            pinged_at: now,
+        })
     }
 
     /// Reads once, for at most [`READ_WAIT`]; pings when it is time.
@@ -156,7 +159,11 @@ fn connect_tcp(
     uri: &tungstenite::http::Uri,
 ) -> Option<std::io::Result<TcpStream>> {
     let host = host?.trim_matches(['[', ']']);
-    let default_port = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
+    let default_port = if uri.scheme_str() == Some("wss") {
+        443
+    } else {
+        80
+    };
     let addresses = (host, uri.port_u16().unwrap_or(default_port)).to_socket_addrs();
     Some(addresses.and_then(|addresses| {
         let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
@@ -171,5 +178,8 @@ fn connect_tcp(
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock)
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock
+    )
 }

@@ -38,18 +38,24 @@ pub(super) fn parse_event(text: &str) -> Result<Message, ModelError> {
         "ApplicationReplaced" => return Ok(Message::Replaced),
         "BridgeDestroyed" => {
             let bridge = raw.bridge.as_ref().ok_or(ModelError::Missing("bridge"))?;
-            AriEvent::BridgeDestroyed { bridge: bridge.id.clone() }
+            AriEvent::BridgeDestroyed {
+                bridge: bridge.id.clone(),
+            }
         }
         "ChannelDtmfReceived" => AriEvent::Dtmf {
             channel: channel()?.id.clone(),
             digit: raw.digit.clone().unwrap_or_default(),
             duration_ms: raw.duration_ms.unwrap_or_default(),
         },
-        "ChannelDestroyed" | "ChannelHangupRequest" | "StasisEnd" => {
-            AriEvent::Gone { channel: channel()?.id.clone() }
-        }
-        "ChannelHold" => AriEvent::Hold { channel: channel()?.id.clone() },
-        "ChannelUnhold" => AriEvent::Unhold { channel: channel()?.id.clone() },
+        "ChannelDestroyed" | "ChannelHangupRequest" | "StasisEnd" => AriEvent::Gone {
+            channel: channel()?.id.clone(),
+        },
+        "ChannelHold" => AriEvent::Hold {
+            channel: channel()?.id.clone(),
+        },
+        "ChannelUnhold" => AriEvent::Unhold {
+            channel: channel()?.id.clone(),
+        },
         "StasisStart" => {
             AriEvent::StasisStart(channel()?.with_extension(raw.args.first().cloned()))
         }
@@ -86,14 +92,19 @@ pub(super) fn parse_snapshot(
         }
     });
     let channels = channels.collect();
-    Ok(Snapshot { channels, bridges: bridges.into_iter().map(|bridge| bridge.id).collect() })
+    Ok(Snapshot {
+        channels,
+        bridges: bridges.into_iter().map(|bridge| bridge.id).collect(),
+    })
 }
 
 fn parse_variable<T: std::str::FromStr>(
     value: Option<String>,
     name: &'static str,
 ) -> Result<T, ModelError> {
-    value.and_then(|value| value.parse().ok()).ok_or(ModelError::Missing(name))
+    value
+        .and_then(|value| value.parse().ok())
+        .ok_or(ModelError::Missing(name))
 }
 
 #[derive(Deserialize)]

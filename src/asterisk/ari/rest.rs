@@ -59,10 +59,16 @@ impl Workers {
     }
 
     /// Queues a request; gives it back if the queue is full.
-    pub(in crate::asterisk) fn submit(&self, ticket: Ticket, request: Request) -> Result<(), Ticket> {
-        self.queue.try_send((ticket, request)).map_err(|error| match error {
-            TrySendError::Disconnected((ticket, _)) | TrySendError::Full((ticket, _)) => ticket,
-        })
+    pub(in crate::asterisk) fn submit(
+        &self,
+        ticket: Ticket,
+        request: Request,
+    ) -> Result<(), Ticket> {
+        self.queue
+            .try_send((ticket, request))
+            .map_err(|error| match error {
+                TrySendError::Disconnected((ticket, _)) | TrySendError::Full((ticket, _)) => ticket,
+            })
     }
 
     /// Waits until queued requests are done. Replies must still be taken, or their receiver gone.
@@ -131,7 +137,11 @@ impl Rest {
         let elapsed = begun.elapsed();
         match result {
             Ok(reply) => {
-                log::debug!("ARI {}: {} in {elapsed:?}", path(request, &self.app), outcome(&reply));
+                log::debug!(
+                    "ARI {}: {} in {elapsed:?}",
+                    path(request, &self.app),
+                    outcome(&reply)
+                );
                 reply
             }
             Err(error) => {
@@ -157,12 +167,20 @@ impl Rest {
         let application = self.read(&format!("/applications/{}", encode(&self.app)))?;
         let bridges = self.read("/bridges")?;
         let channels = self.read("/channels")?;
-        Ok(model::parse_snapshot(&self.app, &channels, &bridges, &application)?)
+        Ok(model::parse_snapshot(
+            &self.app,
+            &channels,
+            &bridges,
+            &application,
+        )?)
     }
 
     fn read(&self, path: &str) -> Result<String, RestError> {
         let url = format!("{}{path}", self.base);
-        let get = self.agent.get(url).header("Authorization", &self.authorization);
+        let get = self
+            .agent
+            .get(url)
+            .header("Authorization", &self.authorization);
         match body_of(get.call()?)? {
             (200, body) => Ok(body),
             (status, _) => Err(RestError::Status(status)),
@@ -172,10 +190,16 @@ impl Rest {
     fn call(&self, request: &Request) -> Result<(u16, String), RestError> {
         let url = format!("{}{}", self.base, path(request, &self.app));
         let response = match request {
-            Request::DeleteBridge { .. } | Request::DeleteChannel { .. } => {
-                self.agent.delete(url).header("Authorization", &self.authorization).call()?
-            }
-            _ => self.agent.post(url).header("Authorization", &self.authorization).send_empty()?,
+            Request::DeleteBridge { .. } | Request::DeleteChannel { .. } => self
+                .agent
+                .delete(url)
+                .header("Authorization", &self.authorization)
+                .call()?,
+            _ => self
+                .agent
+                .post(url)
+                .header("Authorization", &self.authorization)
+                .send_empty()?,
         };
         body_of(response)
     }
@@ -184,7 +208,11 @@ impl Rest {
 fn body_of(mut response: ureq::http::Response<ureq::Body>) -> Result<(u16, String), RestError> {
     let status = response.status().as_u16();
     // Read to the end, or the connection cannot be used again.
-    let body = response.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_string()?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(REPLY_BYTES_MAX)
+        .read_to_string()?;
     Ok((status, body))
 }
 
@@ -197,7 +225,10 @@ pub(super) fn authorization(ari: &Ari) -> String {
 /// Path and query of a request.
 fn path(request: &Request, app: &str) -> String {
     match request {
-        Request::AddToBridge { bridge, channels: [caller, media] } => {
+        Request::AddToBridge {
+            bridge,
+            channels: [caller, media],
+        } => {
             let (bridge, caller, media) = (encode(bridge), encode(caller), encode(media));
             format!("/bridges/{bridge}/addChannel?channel={caller},{media}")
         }
@@ -206,7 +237,11 @@ fn path(request: &Request, app: &str) -> String {
             let bridge = encode(bridge);
             format!("/bridges?type=mixing&bridgeId={bridge}&name={bridge}")
         }
-        Request::CreateMedia { channel, external_host, codec } => format!(
+        Request::CreateMedia {
+            channel,
+            external_host,
+            codec,
+        } => format!(
             "/channels/externalMedia?channelId={}&app={}&external_host={external_host}&format={}",
             encode(channel),
             encode(app),
@@ -214,7 +249,11 @@ fn path(request: &Request, app: &str) -> String {
         ),
         Request::DeleteBridge { bridge } => format!("/bridges/{}", encode(bridge)),
         Request::DeleteChannel { channel, cause } => {
-            format!("/channels/{}?reason={}", encode(channel), cause_name(*cause))
+            format!(
+                "/channels/{}?reason={}",
+                encode(channel),
+                cause_name(*cause)
+            )
         }
         Request::List => "list".to_owned(),
     }
@@ -242,7 +281,11 @@ fn cause_name(cause: HangupCause) -> &'static str {
 fn outcome(reply: &Reply) -> String {
     match reply {
         Reply::Listed(snapshot) => {
-            format!("{} channels, {} bridges", snapshot.channels.len(), snapshot.bridges.len())
+            format!(
+                "{} channels, {} bridges",
+                snapshot.channels.len(),
+                snapshot.bridges.len()
+            )
         }
         Reply::MediaCreated(remote) => format!("media at {remote}"),
         Reply::NoReply => "no reply".to_owned(),
