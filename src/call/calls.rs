@@ -1,6 +1,8 @@
 //! All calls of the process: legs by name, who is paired with whom, and what a list of Asterisk's
 //! channels says about them.
 
+mod reconcile;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use diglot_rt::msg::{LegId, PortIndex};
 use diglot_rt::units::Micros;
 
-use super::ari::{AriEvent, Channel, HangupCause, Reply, Request, Snapshot, Ticket};
+use super::ari::{AriEvent, Channel, HangupCause, Reply, Request, Ticket};
 use super::ari_leg::{AriLeg, Caller, Effect};
 use super::ids::Ids;
 use super::resync::{Listed, Resync};
@@ -35,6 +37,8 @@ pub struct Calls {
     owners: HashMap<String, LegId>,
     sources: HashMap<(PortIndex, SocketAddr), LegId>,
     resync: Resync,
+    /// Callers who were turned away or left while a list is under way: it may still show them.
+    settled: HashSet<String>,
     /// Requests made for no leg.
     requests: u64,
     doors: Doors,
@@ -101,6 +105,7 @@ impl Calls {
             owners: HashMap::new(),
             sources: HashMap::new(),
             resync: Resync::default(),
+            settled: HashSet::new(),
             requests: 0,
             doors: Doors::Open,
             refused_source_at: None,
@@ -169,6 +174,7 @@ impl Calls {
 
     fn on_deadlines(&mut self, now: Micros) {
         if self.resync.on_deadline(now, self.requests + 1) {
+            self.settled.clear();
             self.ask(Request::List);
         }
         let due: Vec<LegId> = self
@@ -282,7 +288,9 @@ impl Calls {
                 return;
             }
         };
-        self.refuse(channel.id.clone(), dialled, refusal);
+        self.count_refusal(refusal);
+        self.note_refusal(channel.id.clone(), dialled, refusal);
+        self.settle(&channel.id);
         self.ask(Request::DeleteChannel {
             channel: channel.id,
             cause,
@@ -305,13 +313,14 @@ impl Calls {
             self.arrive(now, extension, source.to_string(), String::new(), transport);
             return;
         };
+        self.count_refusal(refusal);
         let quiet_until = self
             .refused_source_at
             .map(|at| at.plus_ms(REFUSED_SOURCE_PAUSE_MS));
         if quiet_until.is_none_or(|until| now >= until) {
             self.refused_source_at = Some(now);
             let dialled = self.extensions.get(extension).map(|e| e.number.clone());
-            self.refuse(source.to_string(), dialled.unwrap_or_default(), refusal);
+            self.note_refusal(source.to_string(), dialled.unwrap_or_default(), refusal);
         }
     }
 
@@ -338,41 +347,6 @@ impl Calls {
             // An outdated list; a failed one, which is asked for again; a deletion that is done.
             (Reply::Listed(_), None) | (_, Some(_)) | (Reply::Status(200..300 | 404), None) => {}
             _ => self.resync.on_doubt(now),
-        }
-    }
-
-    /// Compares a list with what we believe. Only what was so before the list was asked for is
-    /// judged by it: events may have overtaken it.
-    fn reconcile(&mut self, now: Micros, asked_at: Micros, snapshot: Snapshot) {
-        let seen = snapshot.channels.iter().filter(|seen| seen.in_app);
-        let in_app: HashSet<&str> = seen.map(|seen| seen.channel.id.as_str()).collect();
-        let bridges: HashSet<&str> = snapshot.bridges.iter().map(String::as_str).collect();
-        let verdicts: Vec<_> = self
-            .legs
-            .iter()
-            .filter(|leg| leg.arrived_at < asked_at)
-            .filter_map(|leg| Some((leg.id, verdict(leg, asked_at, &in_app, &bridges)?)))
-            .collect();
-        for (id, verdict) in verdicts {
-            match verdict {
-                Verdict::End(reason, caller) => self.end(now, id, reason, caller),
-                Verdict::MediaEntered => self.drive(now, id, |ari| ari.on_media_entered(now)),
-            }
-        }
-        for bridge in snapshot.bridges {
-            if self.ids.is_ours(&bridge) && self.owner(&bridge).is_none() {
-                self.note_leftover(&bridge);
-                self.ask(Request::DeleteBridge { bridge });
-            }
-        }
-        for seen in snapshot.channels {
-            if !self.ids.is_ours(&seen.channel.id) {
-                if seen.in_app {
-                    self.on_caller(now, seen.channel, Found::InList);
-                }
-            } else if self.owner(&seen.channel.id).is_none() {
-                self.delete_leftover_channel(&seen.channel.id);
-            }
         }
     }
 
@@ -513,7 +487,9 @@ impl Calls {
         let is_ari = matches!(leg.transport, Transport::Ari(_));
         if caller == Caller::Gone && is_ari {
             // The same channel may come back into our application: as a new call.
-            self.disown(&leg.call_id.clone(), id);
+            let caller = leg.call_id.clone();
+            self.disown(&caller, id);
+            self.settle(&caller);
         }
         self.conclude(id, reason);
         if is_ari {
@@ -555,6 +531,7 @@ impl Calls {
         };
         match leg.transport {
             Transport::Ari(ari) => {
+                self.settle(ari.caller());
                 for name in [ari.caller(), &ari.ids().media, &ari.ids().bridge] {
                     self.disown(name, id);
                 }
@@ -569,6 +546,12 @@ impl Calls {
             call_id: leg.call_id,
             reason,
         }));
+    }
+
+    fn settle(&mut self, caller: &str) {
+        if self.resync.is_asked() {
+            self.settled.insert(caller.to_owned());
+        }
     }
 
     fn owner(&self, name: &str) -> Option<LegId> {
@@ -605,12 +588,15 @@ impl Calls {
         }
     }
 
-    fn refuse(&mut self, call_id: String, extension: String, reason: Refusal) {
+    fn count_refusal(&self, reason: Refusal) {
         self.counts.count(match reason {
             Refusal::Full => CallCount::RefusedFull,
             Refusal::ShuttingDown => CallCount::RefusedShuttingDown,
             Refusal::UnknownExtension => CallCount::RefusedUnknownExtension,
         });
+    }
+
+    fn note_refusal(&mut self, call_id: String, extension: String, reason: Refusal) {
         let event = CallEvent::Refused {
             call_id,
             extension,
@@ -629,43 +615,5 @@ impl Calls {
         self.counts.count(CallCount::Leftover);
         self.outputs
             .push_back(Output::Event(CallEvent::Leftover { id: id.to_owned() }));
-    }
-}
-
-/// What a list says about one leg.
-enum Verdict {
-    End(EndReason, Caller),
-    MediaEntered,
-}
-
-fn verdict(
-    leg: &Leg,
-    asked_at: Micros,
-    in_app: &HashSet<&str>,
-    bridges: &HashSet<&str>,
-) -> Option<Verdict> {
-    let Transport::Ari(ari) = &leg.transport else {
-        return None;
-    };
-    let has_media = in_app.contains(ari.ids().media.as_str());
-    if !in_app.contains(ari.caller()) {
-        return Some(Verdict::End(EndReason::Vanished, Caller::Gone));
-    }
-    if ari.is_ending() {
-        return None;
-    }
-    if !ari.is_up() {
-        return has_media.then_some(Verdict::MediaEntered);
-    }
-    if leg.up_at.is_none_or(|up_at| up_at >= asked_at) {
-        return None;
-    }
-    let caller = Caller::There(HangupCause::Congestion);
-    if !has_media {
-        Some(Verdict::End(EndReason::MediaLost, caller))
-    } else if !bridges.contains(ari.ids().bridge.as_str()) {
-        Some(Verdict::End(EndReason::BridgeLost, caller))
-    } else {
-        None
     }
 }

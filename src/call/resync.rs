@@ -56,6 +56,11 @@ impl Resync {
         }
     }
 
+    /// Whether a list is under way.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked { .. })
+    }
+
     pub(super) fn deadline(&self) -> Option<Micros> {
         match self.state {
             State::Off => None,

@@ -11,9 +11,15 @@ use super::model::{Message, parse_event};
 use crate::call::Input;
 use crate::config::Ari;
 
-/// First pause before a new try, and its bound.
+/// First pause before a new try.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Longest pause; reached after ten tries and some ten seconds.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How pauses grow: slowly enough that an Asterisk which restarts, in half a second, is found
+/// again a quarter of a second later.
+const PAUSE_GROWTH: f64 = 1.5;
 
 /// A connection that lasted this long was a good one: the next pause is short again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
@@ -163,20 +169,23 @@ fn follow(mut events: Events, inbox: &Sender<Input>, stopped: &Receiver<()>) -> 
     }
 }
 
-/// Pauses that double from [`PAUSE_MIN`] to [`PAUSE_MAX`], each shortened by up to a half at
-/// random, so that many gateways do not come back at the same moment.
-#[derive(Default)]
+/// Pauses that grow from [`PAUSE_MIN`] to [`PAUSE_MAX`], each shortened by up to a half at random,
+/// so that many gateways do not come back at the same moment.
 struct Backoff {
-    failures: u32,
+    pause: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { pause: PAUSE_MIN }
+    }
 }
 
 impl Backoff {
     fn next_pause(&mut self) -> Duration {
-        let pause = PAUSE_MIN
-            .saturating_mul(1 << self.failures.min(16))
-            .min(PAUSE_MAX);
-        self.failures += 1;
-        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+        let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.pause = self.pause.mul_f64(PAUSE_GROWTH).min(PAUSE_MAX);
+        pause
     }
 }
 
