@@ -1,4 +1,5 @@
 //! The `diglot` command: parse, configure, run, exit status. Everything else is in the library.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@
 //! # The real-time contract
 //! `new` and `configure` may allocate and may fail. Everything else is wait-free and infallible, or
 //! counts what it had to drop ([`stats`]). Time is always an argument.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -10,6 +10,7 @@
 //!
 //! [`uplink`], [`downlink`], [`recorder`] and [`playlist`] are pure: bytes and times go in, bytes
 //! and counts come out. [`phone`] gives one of each a socket and a clock.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod codec;
 pub mod downlink;

@@ -1,4 +1,5 @@
 //! `rtp-blaster phone`: reads the command line, makes the call, writes recording and report.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
