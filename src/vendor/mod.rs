@@ -7,7 +7,12 @@ use std::time::Instant;
 
 use crate::vendor::audio::AudioReceiver;
 
+pub mod account;
 pub mod audio;
+pub mod deepgram;
+pub mod pool;
+pub mod retry;
+mod websocket;
 
 /// Opens recognition streams on one account.
 pub trait Recognizer: Send + Sync {
@@ -145,6 +150,17 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Auth,
+        Self::BadRequest,
+        Self::Protocol,
+        Self::Quota,
+        Self::RateLimited,
+        Self::Timeout,
+        Self::Transient,
+    ];
+
     /// Whether the same request may succeed if it is made again soon.
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::RateLimited | Self::Timeout | Self::Transient)
