@@ -10,6 +10,9 @@ use crate::vendor::audio::AudioReceiver;
 pub mod account;
 pub mod audio;
 pub mod deepgram;
+pub mod deepl;
+pub mod elevenlabs;
+pub mod http;
 pub mod pool;
 pub mod retry;
 mod websocket;
@@ -45,7 +48,8 @@ pub trait Translator: Send + Sync {
 /// Speaks text.
 pub trait Synthesizer: Send + Sync {
     /// Speaks one clause: 16 kHz mono samples go to `sink` as they arrive, in chunks of any length,
-    /// until the clause is spoken or `sink` returns [`Flow::Stop`].
+    /// until the clause is spoken or `sink` returns [`Flow::Stop`]. The first samples come before
+    /// `deadline`, or a failure does; attempts are repeated only as long as no sample was given.
     ///
     /// # Errors
     /// The failure, classified; samples given before it have been taken.

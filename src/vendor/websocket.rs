@@ -77,10 +77,10 @@ pub(super) fn open(
         request.headers_mut().insert(name, value.clone());
     }
     let uri = request.uri();
-    let port_of_scheme = if uri.scheme_str() == Some("wss") {
-        443
-    } else {
-        80
+    let port_of_scheme = match uri.scheme_str() {
+        Some("ws") => 80,
+        Some("wss") => 443,
+        _ => return Err(OpenError::Url(format!("{url}: neither ws nor wss"))),
     };
     let host = uri
         .host()

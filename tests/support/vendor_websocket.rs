@@ -9,31 +9,31 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::{Message, WebSocket};
 
 /// A test that waits longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server for one connection.
-pub struct Server {
+pub(crate) struct Server {
     /// `ws://127.0.0.1:port`.
-    pub url: String,
+    pub(crate) url: String,
     script: JoinHandle<()>,
 }
 
 /// The server's end of an open WebSocket.
-pub struct Peer {
-    pub socket: WebSocket<TcpStream>,
+pub(crate) struct Peer {
+    pub(crate) socket: WebSocket<TcpStream>,
     /// Path and query of the upgrade.
-    pub uri: String,
-    pub authorization: String,
+    pub(crate) uri: String,
+    pub(crate) authorization: String,
 }
 
 impl Server {
     /// Serves one connection as a WebSocket.
-    pub fn websocket(script: impl FnOnce(Peer) + Send + 'static) -> Self {
+    pub(crate) fn websocket(script: impl FnOnce(Peer) + Send + 'static) -> Self {
         Self::tcp(move |tcp| script(Peer::accept(tcp)))
     }
 
     /// Serves one connection without any protocol.
-    pub fn tcp(script: impl FnOnce(TcpStream) + Send + 'static) -> Self {
+    pub(crate) fn tcp(script: impl FnOnce(TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let script = thread::spawn(move || {
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// The script has come to its end, and all it expected was so.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Err(panic) = self.script.join() {
             std::panic::resume_unwind(panic);
         }
@@ -56,7 +56,7 @@ impl Server {
 impl Peer {
     /// The server's side of the upgrade.
     #[allow(clippy::result_large_err)]
-    pub fn accept(tcp: TcpStream) -> Self {
+    pub(crate) fn accept(tcp: TcpStream) -> Self {
         let (mut uri, mut authorization) = (String::new(), String::new());
         let take = |request: &Request, mut response: Response| -> Result<_, ErrorResponse> {
             uri = request.uri().to_string();
@@ -78,12 +78,12 @@ impl Peer {
     }
 
     /// Sends one text message.
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
     /// The next audio message, in samples; control messages of the protocol are passed over.
-    pub fn audio(&mut self) -> Vec<i16> {
+    pub(crate) fn audio(&mut self) -> Vec<i16> {
         match self.next() {
             Message::Binary(bytes) => samples(&bytes),
             other => panic!("expected audio, got {other:?}"),
@@ -91,7 +91,7 @@ impl Peer {
     }
 
     /// Takes audio until a text message comes, which is given with what was heard before.
-    pub fn audio_until_text(&mut self) -> (Vec<i16>, String) {
+    pub(crate) fn audio_until_text(&mut self) -> (Vec<i16>, String) {
         let mut heard = Vec::new();
         loop {
             match self.next() {
@@ -103,7 +103,7 @@ impl Peer {
     }
 
     /// Waits for the client to hang up.
-    pub fn until_gone(&mut self) {
+    pub(crate) fn until_gone(&mut self) {
         while self.socket.read().is_ok() {}
     }
 

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use crate::config;
+use crate::vendor::http::push_percent_encoded;
 use crate::vendor::{FailureKind, RecognitionEvent, RecognitionRequest};
 
 /// Says that the stream is alive while no audio flows. Must be a text message.
@@ -111,7 +112,7 @@ pub(super) fn refusal_kind(status: u16) -> FailureKind {
     match status {
         401 | 403 => FailureKind::Auth,
         402 => FailureKind::Quota,
-        408 | 504 => FailureKind::Timeout,
+        408 => FailureKind::Timeout,
         429 => FailureKind::RateLimited,
         400..=499 => FailureKind::BadRequest,
         500..=599 => FailureKind::Transient,
@@ -153,17 +154,6 @@ impl Results {
             RecognitionEvent::Partial {
                 text: self.transcript,
             }
-        }
-    }
-}
-
-/// RFC 3986 §2.3: everything but the unreserved characters is encoded.
-fn push_percent_encoded(url: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
         }
     }
 }
@@ -409,7 +399,7 @@ mod tests {
             (429, FailureKind::RateLimited),
             (500, FailureKind::Transient),
             (503, FailureKind::Transient),
-            (504, FailureKind::Timeout),
+            (504, FailureKind::Transient),
             (200, FailureKind::Protocol),
             (302, FailureKind::Protocol),
         ];
