@@ -7,8 +7,15 @@ use std::time::Instant;
 
 use crate::vendor::audio::AudioReceiver;
 
+pub mod account;
 pub mod audio;
+pub mod deepgram;
+pub mod deepl;
+pub mod elevenlabs;
+pub mod http;
 pub mod pool;
+pub mod retry;
+mod websocket;
 
 /// Opens recognition streams on one account.
 pub trait Recognizer: Send + Sync {
@@ -41,7 +48,8 @@ pub trait Translator: Send + Sync {
 /// Speaks text.
 pub trait Synthesizer: Send + Sync {
     /// Speaks one clause: 16 kHz mono samples go to `sink` as they arrive, in chunks of any length,
-    /// until the clause is spoken or `sink` returns [`Flow::Stop`].
+    /// until the clause is spoken or `sink` returns [`Flow::Stop`]. The first samples come before
+    /// `deadline`, or a failure does; attempts are repeated only as long as no sample was given.
     ///
     /// # Errors
     /// The failure, classified; samples given before it have been taken.
@@ -146,6 +154,17 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Auth,
+        Self::BadRequest,
+        Self::Protocol,
+        Self::Quota,
+        Self::RateLimited,
+        Self::Timeout,
+        Self::Transient,
+    ];
+
     /// Whether the same request may succeed if it is made again soon.
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::RateLimited | Self::Timeout | Self::Transient)

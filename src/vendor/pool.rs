@@ -195,7 +195,7 @@ mod tests {
         let (release, is_released) = channel::bounded::<()>(1);
         let job = move || {
             began.send(()).unwrap();
-            drop(is_released.recv_timeout(LONG));
+            let _ = is_released.recv_timeout(LONG);
         };
         (job, has_begun, release)
     }
@@ -266,9 +266,10 @@ mod tests {
         let count = Arc::new(AtomicU64::new(0));
         for _ in 0..100 {
             let count = Arc::clone(&count);
-            pool.submit(move || drop(count.fetch_add(1, Ordering::Relaxed)))
-                .ok()
-                .unwrap();
+            let job = move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            };
+            pool.submit(job).ok().unwrap();
         }
         drop(pool);
         assert_eq!(count.load(Ordering::Relaxed), 100);

@@ -1,0 +1,633 @@
+//! Speech by ElevenLabs' `/v1/text-to-speech/{voice}/stream`, as 16 kHz PCM.
+//!
+//! The answer is audio only if both its status and its content type say so. Audio goes to the caller
+//! as it arrives. A failed attempt is repeated only as long as no sample was given: nothing is
+//! spoken twice.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use ureq::http::{HeaderMap, HeaderValue};
+use ureq::{Agent, Body};
+
+use crate::config;
+use crate::vendor::account::{Account, VendorCounters};
+use crate::vendor::http::{self, Failed, Timeouts};
+use crate::vendor::{FailureKind, Flow, SynthesisRequest, Synthesizer, VendorError};
+
+/// The default timeouts: 3 s for the first byte, 3 s between pieces. Speech is made faster than it
+/// is spoken, so a whole clause takes seconds.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(3),
+    answer: Duration::from_secs(3),
+    idle: Duration::from_secs(3),
+    whole: Duration::from_secs(30),
+};
+
+/// Samples per second of `pcm_16000`.
+const SAMPLE_RATE_HZ: usize = 16_000;
+
+/// Longest speech for one clause: two minutes. More is not speech of ours.
+const SAMPLES_MAX: usize = 120 * SAMPLE_RATE_HZ;
+
+/// Bytes read at once: 64 ms.
+const READ_BYTES: usize = 2048;
+
+/// Characters of the longest bracket tag; what is longer is text in brackets.
+const TAG_CHARS_MAX: usize = 40;
+
+/// Languages that may be forced on models that allow it (ISO 639-1, as the vendor lists them).
+const LANGUAGES: [&str; 31] = [
+    "ar", "bg", "cs", "da", "de", "el", "en", "es", "fi", "fr", "hi", "hr", "hu", "id", "it", "ja",
+    "ko", "ms", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sv", "ta", "tr", "uk", "vi", "zh",
+];
+
+/// Models on which a language may be forced.
+const MODELS_WITH_LANGUAGE: [&str; 5] = [
+    "eleven_flash_v2_5",
+    "eleven_turbo_v2_5",
+    "eleven_v3",
+    "eleven_v4",
+    "eleven_v4_turbo",
+];
+
+/// Models that act on bracket tags; others read them aloud.
+const MODELS_WITH_TAGS: [&str; 3] = ["eleven_v3", "eleven_v4", "eleven_v4_turbo"];
+
+/// One ElevenLabs account.
+pub struct ElevenLabs {
+    account: Account,
+    config: config::ElevenLabs,
+    timeouts: Timeouts,
+    agent: Agent,
+}
+
+impl ElevenLabs {
+    /// A client for the configured account. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`FailureKind::Auth`] if there is no usable key.
+    pub fn new(config: &config::ElevenLabs) -> Result<Self, VendorError> {
+        let account = Account::new("ElevenLabs", config.key.as_ref())?;
+        let config = config.clone();
+        Ok(Self {
+            account,
+            config,
+            timeouts: TIMEOUTS,
+            agent: http::agent(),
+        })
+    }
+
+    /// Changes how long each step may take.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &VendorCounters {
+        &self.account.counters
+    }
+
+    fn attempt(
+        &self,
+        url: &str,
+        body: &[u8],
+        deadline: Instant,
+        speech: &mut Speech<'_>,
+    ) -> Result<(), Failed> {
+        speech.odd_byte = None;
+        let (status, headers, body) = self
+            .post(url, body, deadline)
+            .map_err(|error| self.unanswered(&error, speech))?;
+        let content_type = http::header(&headers, "content-type").to_ascii_lowercase();
+        if status == 200 && is_audio(&content_type) {
+            return self.hear(body, &headers, speech);
+        }
+        let answer = http::read_answer(body).unwrap_or_default();
+        let explanation = parse_explanation(&answer);
+        let kind = match status {
+            200 => FailureKind::Protocol,
+            _ => answer_kind(status, &explanation.codes),
+        };
+        let detail = format!("HTTP {status} {content_type} {explanation}");
+        Err(self.failed(kind, &detail, &headers))
+    }
+
+    fn post(
+        &self,
+        url: &str,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<(u16, HeaderMap, Body), ureq::Error> {
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        if time_left.is_zero() {
+            return Err(ureq::Error::Timeout(ureq::Timeout::Global));
+        }
+        let key = self.account.key.reveal();
+        let mut key = HeaderValue::try_from(key).map_err(ureq::http::Error::from)?;
+        key.set_sensitive(true);
+        let response = self
+            .agent
+            .post(url)
+            .config()
+            .timeout_connect(Some(self.timeouts.connect.min(time_left)))
+            .timeout_recv_response(Some(self.timeouts.answer.min(time_left)))
+            .timeout_per_read(Some(self.timeouts.idle))
+            .timeout_recv_body(Some(self.timeouts.whole))
+            .build()
+            .header("xi-api-key", key)
+            .content_type("application/json")
+            .send(body)?;
+        let (head, body) = response.into_parts();
+        Ok((head.status.as_u16(), head.headers, body))
+    }
+
+    /// Passes the audio on as it arrives.
+    ///
+    /// An answer without audio is taken for a failed generation and may be repeated.
+    fn hear(&self, body: Body, headers: &HeaderMap, speech: &mut Speech<'_>) -> Result<(), Failed> {
+        let mut reader = body.into_with_config().limit(u64::MAX).reader();
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            let len = match reader.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) => return Err(self.unanswered(&ureq::Error::from(error), speech)),
+            };
+            if speech.take(&bytes[..len]) == Flow::Stop {
+                return Ok(());
+            }
+            if speech.samples_given > SAMPLES_MAX {
+                return Err(self.failed(FailureKind::Protocol, "speech without end", headers));
+            }
+        }
+        if speech.odd_byte.is_some() {
+            self.account.counters.messages_malformed_total.add(1);
+        }
+        if speech.samples_given == 0 {
+            return Err(self.failed(FailureKind::Transient, "HTTP 200 without audio", headers));
+        }
+        Ok(())
+    }
+
+    fn unanswered(&self, error: &ureq::Error, speech: &Speech<'_>) -> Failed {
+        let given_ms = speech.samples_given * 1000 / SAMPLE_RATE_HZ;
+        let detail = format!("{error} (after {given_ms} ms of speech)");
+        let error = self.account.failure(http::failure_kind(error), &detail);
+        Failed {
+            error,
+            retry_after: None,
+        }
+    }
+
+    fn failed(&self, kind: FailureKind, detail: &str, headers: &HeaderMap) -> Failed {
+        let request_id = http::header(headers, "request-id");
+        let error = self
+            .account
+            .failure(kind, &format!("{detail} (request {request_id})"));
+        Failed {
+            error,
+            retry_after: http::retry_after(headers),
+        }
+    }
+}
+
+impl Synthesizer for ElevenLabs {
+    /// A text without anything to pronounce is spoken at once, as nothing.
+    fn synthesize(
+        &self,
+        request: &SynthesisRequest,
+        deadline: Instant,
+        sink: &mut dyn FnMut(&[i16]) -> Flow,
+    ) -> Result<(), VendorError> {
+        let Some(body) = request_body(&self.config.model, request) else {
+            return Ok(());
+        };
+        let url = stream_url(&self.config.url, &request.voice);
+        let mut speech = Speech {
+            sink,
+            odd_byte: None,
+            samples: Vec::new(),
+            samples_given: 0,
+        };
+        // A second attempt would say again what the first has said.
+        let mut failed_midway = None;
+        let spoken = http::with_retries(&self.account, deadline, || {
+            match self.attempt(&url, &body, deadline, &mut speech) {
+                Err(failed) if speech.samples_given > 0 => {
+                    failed_midway = Some(failed.error);
+                    Ok(())
+                }
+                result => result,
+            }
+        });
+        failed_midway.map_or(spoken, Err)
+    }
+}
+
+/// Bytes in, samples out: a sample may be split between two reads.
+struct Speech<'a> {
+    sink: &'a mut dyn FnMut(&[i16]) -> Flow,
+    odd_byte: Option<u8>,
+    /// Kept for its memory only.
+    samples: Vec<i16>,
+    samples_given: usize,
+}
+
+impl Speech<'_> {
+    fn take(&mut self, bytes: &[u8]) -> Flow {
+        self.samples.clear();
+        let mut bytes = bytes.iter().copied();
+        let mut first = self.odd_byte.take().or_else(|| bytes.next());
+        while let Some(low) = first {
+            let Some(high) = bytes.next() else {
+                self.odd_byte = Some(low);
+                break;
+            };
+            self.samples.push(i16::from_le_bytes([low, high]));
+            first = bytes.next();
+        }
+        if self.samples.is_empty() {
+            return Flow::Continue;
+        }
+        self.samples_given += self.samples.len();
+        (self.sink)(&self.samples)
+    }
+}
+
+/// The vendor's words about a failure.
+#[derive(Debug, Default, PartialEq)]
+struct Explanation {
+    /// Code, status and type, as far as there are any.
+    codes: Vec<String>,
+    message: String,
+}
+
+impl std::fmt::Display for Explanation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.codes.join(" "), self.message)
+    }
+}
+
+/// What the vendor's answer means. Its quota is a 401 like a wrong key, told apart by the code.
+fn answer_kind(status: u16, codes: &[String]) -> FailureKind {
+    if codes
+        .iter()
+        .any(|code| code == "quota_exceeded" || code == "payment_required")
+    {
+        return FailureKind::Quota;
+    }
+    match status {
+        401 => FailureKind::Auth,
+        402 => FailureKind::Quota,
+        408 => FailureKind::Timeout,
+        409 | 500..=599 => FailureKind::Transient,
+        429 => FailureKind::RateLimited,
+        // 403 is a voice or model the plan lacks; other voices go on working.
+        400..=499 => FailureKind::BadRequest,
+        _ => FailureKind::Protocol,
+    }
+}
+
+/// Reads all three shapes of errors, and text.
+fn parse_explanation(answer: &[u8]) -> Explanation {
+    let Ok(failure) = serde_json::from_slice::<WireFailure>(answer) else {
+        let message = String::from_utf8_lossy(answer).into_owned();
+        return Explanation {
+            codes: Vec::new(),
+            message,
+        };
+    };
+    match failure.detail {
+        WireDetail::Text(message) => Explanation {
+            codes: Vec::new(),
+            message,
+        },
+        WireDetail::One(detail) => Explanation {
+            codes: [detail.code, detail.status, detail.kind]
+                .into_iter()
+                .flatten()
+                .collect(),
+            message: detail.message,
+        },
+        WireDetail::Many(details) => Explanation {
+            codes: details
+                .iter()
+                .filter_map(|detail| detail.kind.clone())
+                .collect(),
+            message: details
+                .into_iter()
+                .map(|d| d.msg)
+                .collect::<Vec<_>>()
+                .join(", "),
+        },
+    }
+}
+
+fn is_audio(content_type: &str) -> bool {
+    content_type.starts_with("audio/") || content_type.starts_with("application/octet-stream")
+}
+
+fn stream_url(base: &str, voice: &str) -> String {
+    let mut url = format!("{}/v1/text-to-speech/", base.trim_end_matches('/'));
+    http::push_percent_encoded(&mut url, voice);
+    url.push_str("/stream?output_format=pcm_16000");
+    url
+}
+
+/// The request, or nothing if there is nothing to pronounce.
+fn request_body(model: &str, request: &SynthesisRequest) -> Option<Vec<u8>> {
+    let text = if MODELS_WITH_TAGS.contains(&model) {
+        request.text.clone()
+    } else {
+        without_tags(&request.text)
+    };
+    if !text.chars().any(char::is_alphanumeric) {
+        return None;
+    }
+    let body = WireRequest {
+        text: &text,
+        model_id: model,
+        language_code: language_code(model, &request.language),
+        voice_settings: VOICE_SETTINGS,
+    };
+    // Strings and numbers only: cannot fail.
+    serde_json::to_vec(&body).ok()
+}
+
+/// The language to force, if the model lets it be forced and the vendor lists it.
+fn language_code(model: &str, tag: &str) -> Option<&'static str> {
+    let primary = tag.split(['-', '_']).next()?;
+    let primary = if primary.eq_ignore_ascii_case("nb") {
+        "no"
+    } else {
+        primary
+    };
+    let code = LANGUAGES
+        .into_iter()
+        .find(|code| code.eq_ignore_ascii_case(primary));
+    code.filter(|_| MODELS_WITH_LANGUAGE.contains(&model))
+}
+
+/// The text without `[whispers]` and the like.
+fn without_tags(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        match after.split_once(']').filter(|(tag, _)| is_tag(tag)) {
+            Some((_, after)) => {
+                plain.push_str(before);
+                rest = if before.is_empty() || before.ends_with(' ') {
+                    after.trim_start_matches(' ')
+                } else {
+                    after
+                };
+            }
+            None => {
+                plain.push_str(before);
+                plain.push('[');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn is_tag(tag: &str) -> bool {
+    !tag.is_empty()
+        && tag.chars().count() <= TAG_CHARS_MAX
+        && tag.chars().all(|c| c.is_alphabetic() || " -'".contains(c))
+}
+
+#[derive(Serialize)]
+struct WireRequest<'a> {
+    text: &'a str,
+    model_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language_code: Option<&'static str>,
+    voice_settings: VoiceSettings,
+}
+
+#[derive(Serialize)]
+struct VoiceSettings {
+    /// 0 to 1; lower is livelier.
+    stability: f32,
+    /// 0 to 1.
+    similarity_boost: f32,
+    /// 0.7 to 1.2 is safe.
+    speed: f32,
+}
+
+/// The vendor's own defaults, named so that a voice's stored settings do not change them.
+const VOICE_SETTINGS: VoiceSettings = VoiceSettings {
+    stability: 0.5,
+    similarity_boost: 0.75,
+    speed: 1.0,
+};
+
+#[derive(Deserialize)]
+struct WireFailure {
+    detail: WireDetail,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WireDetail {
+    Many(Vec<WireField>),
+    One(WireOne),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+struct WireOne {
+    code: Option<String>,
+    status: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct WireField {
+    #[serde(default)]
+    msg: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(text: &str, language: &str) -> SynthesisRequest {
+        let voice = "voice".to_owned();
+        SynthesisRequest {
+            text: text.to_owned(),
+            language: language.to_owned(),
+            voice,
+        }
+    }
+
+    #[test]
+    fn request_says_what_the_model_takes() {
+        let body = |model: &str, text: &str, language: &str| -> serde_json::Value {
+            let body = request_body(model, &request(text, language)).unwrap();
+            serde_json::from_slice(&body).unwrap()
+        };
+        let flash = body("eleven_flash_v2_5", "[cheerful] Good morning!", "en-GB");
+        let settings = serde_json::json!({
+            "stability": 0.5, "similarity_boost": 0.75, "speed": 1.0
+        });
+        let expected = serde_json::json!({
+            "text": "Good morning!", "model_id": "eleven_flash_v2_5", "language_code": "en",
+            "voice_settings": settings,
+        });
+        assert_eq!(flash, expected);
+        assert_eq!(body("eleven_v3", "[sad] Oh.", "fr")["text"], "[sad] Oh.");
+        assert!(
+            body("eleven_multilingual_v2", "Oh.", "fr")
+                .get("language_code")
+                .is_none()
+        );
+        assert!(
+            body("eleven_flash_v2_5", "Oh.", "xx")
+                .get("language_code")
+                .is_none()
+        );
+        assert_eq!(
+            body("eleven_flash_v2_5", "Oh.", "nb")["language_code"],
+            "no"
+        );
+        for nothing in ["", " ", "…", "[laughs]", "?!"] {
+            assert_eq!(
+                request_body("eleven_flash_v2_5", &request(nothing, "en")),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn tags_are_stripped_and_brackets_are_not() {
+        let cases = [
+            ("Hello [laughs] you", "Hello you"),
+            ("[sighs][sad] Well", "Well"),
+            ("row [3] of [A1]", "row [3] of [A1]"),
+            ("open [ only", "open [ only"),
+            ("[] x ] [", "[] x ] ["),
+            ("so[whispers] it", "so it"),
+        ];
+        for (text, plain) in cases {
+            assert_eq!(without_tags(text), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn address_holds_the_voice_whatever_it_is() {
+        let url = stream_url("http://127.0.0.1:1/", "a/../b?c");
+        let expected = "http://127.0.0.1:1/v1/text-to-speech/a%2F..%2Fb%3Fc/stream";
+        assert_eq!(url, format!("{expected}?output_format=pcm_16000"));
+    }
+
+    /// The three shapes in the vendor's documentation, and what is none.
+    #[test]
+    fn explanations_are_read_in_every_shape() {
+        let new = br#"{"detail":{"type":"rate_limit_error","code":"concurrent_limit_exceeded",
+            "message":"too many","status":"too_many_concurrent_requests","request_id":"1",
+            "param":null}}"#;
+        let explanation = parse_explanation(new);
+        assert_eq!(explanation.codes[0], "concurrent_limit_exceeded");
+        assert_eq!(explanation.message, "too many");
+        let old = br#"{"detail":{"status":"invalid_api_key","message":"Invalid API key"}}"#;
+        assert_eq!(
+            parse_explanation(old).to_string(),
+            "invalid_api_key: Invalid API key"
+        );
+        let list = br#"{"detail":[{"loc":["body","text"],"msg":"field required",
+            "type":"value_error.missing"}]}"#;
+        assert_eq!(
+            parse_explanation(list).to_string(),
+            "value_error.missing: field required"
+        );
+        assert_eq!(
+            parse_explanation(br#"{"detail":"Not Found"}"#).message,
+            "Not Found"
+        );
+        assert_eq!(parse_explanation(b"<html>").message, "<html>");
+        assert_eq!(parse_explanation(b""), Explanation::default());
+    }
+
+    /// The table in the vendor's documentation.
+    #[test]
+    fn answers_are_classified_as_documented() {
+        let table = [
+            (400, "max_character_limit_exceeded", FailureKind::BadRequest),
+            (400, "voice_not_found", FailureKind::BadRequest),
+            (401, "invalid_api_key", FailureKind::Auth),
+            (401, "quota_exceeded", FailureKind::Quota),
+            (401, "detected_unusual_activity", FailureKind::Auth),
+            (402, "payment_required", FailureKind::Quota),
+            (402, "", FailureKind::Quota),
+            (403, "only_for_creator+", FailureKind::BadRequest),
+            (404, "voice_not_found", FailureKind::BadRequest),
+            (408, "", FailureKind::Timeout),
+            (409, "", FailureKind::Transient),
+            (422, "value_error.missing", FailureKind::BadRequest),
+            (429, "concurrent_limit_exceeded", FailureKind::RateLimited),
+            (429, "system_busy", FailureKind::RateLimited),
+            (500, "", FailureKind::Transient),
+            (503, "", FailureKind::Transient),
+            (302, "", FailureKind::Protocol),
+        ];
+        for (status, code, kind) in table {
+            assert_eq!(
+                answer_kind(status, &[code.to_owned()]),
+                kind,
+                "{status} {code}"
+            );
+        }
+    }
+
+    proptest! {
+        /// However the bytes are cut, the samples are the same.
+        #[test]
+        fn samples_survive_any_cut(
+            samples in proptest::collection::vec(any::<i16>(), 0..200),
+            cuts in proptest::collection::vec(1_usize..40, 1..20),
+        ) {
+            let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+            let mut heard = Vec::new();
+            let mut sink = |samples: &[i16]| {
+                heard.extend_from_slice(samples);
+                Flow::Continue
+            };
+            let mut speech =
+                Speech { sink: &mut sink, odd_byte: None, samples: Vec::new(), samples_given: 0 };
+            let mut rest = bytes.as_slice();
+            for cut in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                speech.take(piece);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(speech.odd_byte, None);
+            prop_assert_eq!(speech.samples_given, samples.len());
+            prop_assert_eq!(heard, samples);
+        }
+
+        #[test]
+        fn parsers_are_total(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in ".*") {
+            let _ = parse_explanation(&bytes);
+            let _ = parse_explanation(format!(r#"{{"detail":{text}}}"#).as_bytes());
+            let _ = request_body("eleven_flash_v2_5", &request(&text, &text));
+            let _ = stream_url("http://h", &text);
+        }
+    }
+}
