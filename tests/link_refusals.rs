@@ -94,7 +94,9 @@ fn http_requests_are_refused_with_the_right_status() {
         let error: Value = serde_json::from_str(body).unwrap();
         assert!(error["error"].as_str().unwrap().contains(text), "{answer}");
     }
-    wait_until("all are counted", || translator.count(Count::RequestRefused) == count);
+    wait_until("all are counted", || {
+        translator.count(Count::RequestRefused) == count
+    });
 }
 
 /// Goal: a client that dribbles its request is cut off, while another is served.

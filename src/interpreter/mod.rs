@@ -517,7 +517,6 @@ impl Work {
         let ms = |later: Micros, earlier: Micros| later.since(earlier) / 1000;
         let utterance = &self.utterance;
         let first = self.spoke_first_at;
-        let began_at = (ending != Ending::Skipped || self.began_at != now).then_some(self.began_at);
         Trace {
             utterance: utterance.id,
             ending,
@@ -525,7 +524,7 @@ impl Work {
             asr_final_ms: utterance
                 .speech_end
                 .map(|end| ms(utterance.final_at, end.at)),
-            queue_ms: began_at.map(|began_at| ms(began_at, utterance.ended_at)),
+            queue_ms: (ending != Ending::Skipped).then(|| ms(self.began_at, utterance.ended_at)),
             mt_ms: self.translated_at.map(|at| ms(at, self.began_at)),
             tts_first_byte_ms: first
                 .zip(self.translated_at)
