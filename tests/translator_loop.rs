@@ -1,5 +1,9 @@
 //! The loop engine: a leg's audio comes back as its own translation, in order, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::time::Instant;
+
 use diglot::link::binary::{Frame, Header};
 use diglot::translator::Count;
 use serde_json::json;
@@ -114,4 +118,70 @@ fn health_tells_state_and_counters() {
         1
     );
     assert!(health["version"].is_string());
+}
+
+/// Measures, asserts nothing: what one message of 20 ms costs the I/O thread, there and back, and how
+/// long it takes, with 500 sessions. Method: one message at a time, so every one pays for its own
+/// wake-up; CPU time from the scheduler's account of the thread.
+///
+/// `cargo test --release -p diglot --test translator_loop -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn cost_of_a_message_with_500_sessions() {
+    const LEGS: usize = 500;
+    const ROUNDS: u64 = 50;
+    for form in ["text", "binary"] {
+        let translator = start_loop();
+        let address = translator.local_addr();
+        let mut gateways: Vec<Gateway> = (0..LEGS)
+            .map(|_| {
+                let mut gateway = match form {
+                    "binary" => Gateway::connect_binary(address, "7777"),
+                    _ => Gateway::connect(address, "7777"),
+                };
+                gateway.start("s16be");
+                gateway.expect_quiet();
+                gateway
+            })
+            .collect();
+        let pcm = noise(0, 640);
+        let cpu_before = translator_cpu_ns();
+        let mut round_trips_us = Vec::new();
+        for sequence in 0..ROUNDS {
+            for gateway in &mut gateways {
+                let begin = Instant::now();
+                match form {
+                    "binary" => gateway.send_binary(sequence as u32, &pcm),
+                    _ => gateway.send_audio(sequence, &pcm),
+                }
+                gateway.receive();
+                round_trips_us.push(begin.elapsed().as_nanos() as u64 / 1000);
+            }
+        }
+        let cpu_ns = translator_cpu_ns() - cpu_before;
+        round_trips_us.sort_unstable();
+        let messages = round_trips_us.len();
+        let at = |share: f64| round_trips_us[(messages as f64 * share) as usize];
+        println!(
+            "{form}: {} ns of CPU a message; round trip p50 {} us, p99 {} us, p99.9 {} us",
+            cpu_ns / messages as u64,
+            at(0.5),
+            at(0.99),
+            at(0.999)
+        );
+    }
+}
+
+/// Nanoseconds that the translator's thread has run (proc(5), schedstat).
+fn translator_cpu_ns() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let folders = tasks.map(|task| task.unwrap().path());
+    let is_ours = |folder: &std::path::PathBuf| {
+        std::fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == "translator")
+    };
+    let run_ns = |folder: std::path::PathBuf| {
+        let text = std::fs::read_to_string(folder.join("schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    folders.filter(is_ours).map(run_ns).sum()
 }

@@ -1,5 +1,7 @@
 //! The vendors' engine over the real link, with scripted vendors: captions, order, failures, ends.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -286,15 +286,15 @@ impl Interpreter {
             Input::SpeechEnded { utterance, result } => {
                 if self.is_at_work(utterance) {
                     match result {
-                        Ok(()) => self.finish(now, Ending::Spoken),
-                        Err(failure) => self.fail(now, Failure::Speech, &failure),
+                        Ok(()) => self.finish(Ending::Spoken),
+                        Err(failure) => self.fail(Failure::Speech, &failure),
                     }
                 }
             }
             Input::JobRefused { utterance } => {
                 if self.is_at_work(utterance) {
                     self.report(Failure::Overloaded, utterance, "no worker is free");
-                    self.finish(now, Ending::Skipped);
+                    self.finish(Ending::Skipped);
                 }
             }
         }
@@ -319,7 +319,7 @@ impl Interpreter {
             };
             let utterance = self.work.as_ref().map_or(0, |work| work.utterance.id);
             self.report(failure, utterance, "no answer in time");
-            self.finish(now, Ending::Failed);
+            self.finish(Ending::Failed);
         }
         self.begin_next(now);
     }
@@ -387,7 +387,7 @@ impl Interpreter {
             utterance.id,
             "too many utterances wait",
         );
-        self.end(now, &Work::new(now, utterance), Ending::Skipped);
+        self.end(&Work::new(now, utterance), Ending::Skipped);
     }
 
     fn begin_next(&mut self, now: Micros) {
@@ -432,13 +432,13 @@ impl Interpreter {
         };
         let text = match result {
             Ok(text) => text,
-            Err(failure) => return self.fail(now, Failure::Translation, &failure),
+            Err(failure) => return self.fail(Failure::Translation, &failure),
         };
         work.translated_at = Some(now);
         work.deadline = now.plus_ms(SPEECH_FIRST_MS_MAX + WATCHDOG_GRACE_MS);
         if text.trim().is_empty() {
             self.report(Failure::Translation, utterance, "the translation is empty");
-            return self.finish(now, Ending::Failed);
+            return self.finish(Ending::Failed);
         }
         self.outputs.push_back(Output::Translation {
             utterance,
@@ -468,14 +468,14 @@ impl Interpreter {
             .is_some_and(|work| work.utterance.id == utterance)
     }
 
-    fn fail(&mut self, now: Micros, failure: Failure, cause: &JobFailure) {
+    fn fail(&mut self, failure: Failure, cause: &JobFailure) {
         let utterance = self.work.as_ref().map_or(0, |work| work.utterance.id);
         let failure = match cause {
             JobFailure::Panicked => Failure::Panicked,
             JobFailure::Vendor(_) => failure,
         };
         self.report(failure, utterance, &cause.to_string());
-        self.finish(now, Ending::Failed);
+        self.finish(Ending::Failed);
     }
 
     fn report(&mut self, failure: Failure, utterance: u32, detail: &str) {
@@ -486,18 +486,17 @@ impl Interpreter {
         });
     }
 
-    fn finish(&mut self, now: Micros, ending: Ending) {
+    fn finish(&mut self, ending: Ending) {
         if let Some(work) = self.work.take() {
-            self.end(now, &work, ending);
+            self.end(&work, ending);
         }
     }
 
-    fn end(&mut self, now: Micros, work: &Work, ending: Ending) {
+    fn end(&mut self, work: &Work, ending: Ending) {
         self.outputs.push_back(Output::SpeechEnd {
             utterance: work.utterance.id,
         });
-        self.outputs
-            .push_back(Output::Trace(work.trace(now, ending)));
+        self.outputs.push_back(Output::Trace(work.trace(ending)));
     }
 }
 
@@ -513,11 +512,10 @@ impl Work {
         }
     }
 
-    fn trace(&self, now: Micros, ending: Ending) -> Trace {
+    fn trace(&self, ending: Ending) -> Trace {
         let ms = |later: Micros, earlier: Micros| later.since(earlier) / 1000;
         let utterance = &self.utterance;
         let first = self.spoke_first_at;
-        let began_at = (ending != Ending::Skipped || self.began_at != now).then_some(self.began_at);
         Trace {
             utterance: utterance.id,
             ending,
@@ -525,7 +523,7 @@ impl Work {
             asr_final_ms: utterance
                 .speech_end
                 .map(|end| ms(utterance.final_at, end.at)),
-            queue_ms: began_at.map(|began_at| ms(began_at, utterance.ended_at)),
+            queue_ms: (ending != Ending::Skipped).then(|| ms(self.began_at, utterance.ended_at)),
             mt_ms: self.translated_at.map(|at| ms(at, self.began_at)),
             tts_first_byte_ms: first
                 .zip(self.translated_at)
