@@ -66,7 +66,7 @@ fn a_call_is_set_up_in_order_and_taken_down_in_order() {
         format!("POST /ari/bridges?type=mixing&bridgeId={bridge}&name={bridge}"),
         format!(
             "POST /ari/channels/externalMedia?channelId={media}&app=diglot\
-             &external_host=127.0.0.1:5000&format=slin16"
+             &external_host=127.0.0.1%3A5000&format=slin16"
         ),
         format!("POST /ari/bridges/{bridge}/addChannel?channel={caller},{media}"),
         format!("DELETE /ari/channels/{media}?reason=normal"),
@@ -185,8 +185,8 @@ fn a_failed_request_ends_the_call() {
     }
 }
 
-/// Goal: a reply that is lost with its connection is a failure like any other, and what Asterisk did
-/// all the same is undone.
+/// Goal: a reply that is lost with its connection is a failure like any other, and what Asterisk
+/// did all the same is undone.
 #[test]
 fn a_lost_reply_ends_the_call() {
     let (fake, driver) = start();
@@ -427,6 +427,29 @@ fn calls_outlive_the_event_socket() {
         world.bridges.len() == 2 && world.channels.len() == 4
     });
     assert_eq!(driver.count(CallCount::Adopted), 1);
+}
+
+/// Goal: a peer that vanished without a word is noticed by its silence.
+#[test]
+fn a_silent_event_socket_is_given_up() {
+    let (fake, driver) = start();
+    fake.world().is_deaf = true;
+    fake.wait_connected(2);
+    let caller = fake.call("7777");
+    is_bridged(&fake, &caller);
+    driver.next_start();
+}
+
+/// Goal: a wrong password is no reason to hammer, or to end.
+#[test]
+fn a_refused_gateway_tries_again() {
+    let fake = FakeAri::start();
+    fake.world().refuses = 2;
+    let driver = Driver::start(&config::with_ari(&fake.url(), LEGS_MAX));
+    fake.wait_connected(1);
+    let caller = fake.call("7777");
+    is_bridged(&fake, &caller);
+    driver.next_start();
 }
 
 /// Goal: what a killed process left is deleted, and its callers are served again.

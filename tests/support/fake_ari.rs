@@ -2,14 +2,19 @@
 //! shapes of the real one (`tests/fixtures/ari`). It does what it is asked to, remembers every
 //! request, and can be told to misbehave: see [`Rule`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{Read, Write};
+#[path = "fake_http.rs"]
+mod fake_http;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use fake_http::{HttpRequest, read_request};
 use serde_json::{Value, json};
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tungstenite::http::StatusCode;
 
 /// Nothing in a test takes longer, on the slowest machine.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -53,6 +58,10 @@ pub(crate) struct World {
     pub(crate) rules: Vec<Rule>,
     /// Event sockets opened so far.
     pub(crate) connections: usize,
+    /// The event socket is read no more: pings stay unanswered.
+    pub(crate) is_deaf: bool,
+    /// Event sockets that are still to be refused with 401.
+    pub(crate) refuses: usize,
     socket: Option<TcpStream>,
     held: bool,
     is_down: bool,
@@ -268,6 +277,10 @@ impl Shared {
         let Ok(events) = stream.try_clone() else {
             return;
         };
+        let mut world = self.world.lock().expect("not poisoned");
+        let is_refused = world.refuses > 0;
+        world.refuses = world.refuses.saturating_sub(1);
+        drop(world);
         let check = |request: &Request, response: Response| {
             assert!(
                 request
@@ -276,7 +289,12 @@ impl Shared {
                     .is_some_and(|query| query.contains("app=diglot"))
             );
             assert_eq!(request.headers()["Authorization"], CREDENTIALS);
-            Ok::<_, ErrorResponse>(response)
+            if is_refused {
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+                return Err(refusal);
+            }
+            Ok(response)
         };
         let Ok(mut socket) = tungstenite::accept_hdr(stream, check) else {
             return;
@@ -288,7 +306,11 @@ impl Shared {
         world.connections += 1;
         drop(world);
         self.changed.notify_all();
-        while socket.read().is_ok() {}
+        while socket.read().is_ok() {
+            if std::mem::take(&mut self.world.lock().expect("not poisoned").is_deaf) {
+                std::thread::park(); // for good: the socket stays open, and silent
+            }
+        }
     }
 
     /// `None`: the connection breaks.
@@ -548,49 +570,4 @@ fn bridge_json(id: &str) -> Value {
 
 fn not_found(status: u16, what: &str) -> (u16, Value) {
     (status, json!({ "message": format!("{what} not found") }))
-}
-
-struct HttpRequest {
-    method: String,
-    target: String,
-    authorization: String,
-}
-
-impl HttpRequest {
-    fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
-    }
-
-    fn parameter(&self, name: &str) -> String {
-        let query = self.target.split('?').nth(1).unwrap_or_default();
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value);
-        value
-            .unwrap_or_else(|| panic!("no {name} in {}", self.target))
-            .to_owned()
-    }
-}
-
-/// Reads one request; those of ARI have no body.
-fn read_request(stream: &mut TcpStream) -> Option<HttpRequest> {
-    let mut head = VecDeque::new();
-    let mut byte = [0];
-    while !head.iter().rev().take(4).eq(b"\n\r\n\r".iter()) {
-        stream.read_exact(&mut byte).ok()?;
-        head.push_back(byte[0]);
-    }
-    let head = String::from_utf8(head.into()).expect("ASCII");
-    let mut lines = head.lines();
-    let mut words = lines.next()?.split(' ').map(str::to_owned);
-    let header = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("authorization")
-            .then(|| value.trim().to_owned())
-    };
-    let authorization = lines.find_map(header).unwrap_or_default();
-    Some(HttpRequest {
-        method: words.next()?,
-        target: words.next()?,
-        authorization,
-    })
 }

@@ -242,9 +242,10 @@ fn path(request: &Request, app: &str) -> String {
             external_host,
             codec,
         } => format!(
-            "/channels/externalMedia?channelId={}&app={}&external_host={external_host}&format={}",
+            "/channels/externalMedia?channelId={}&app={}&external_host={}&format={}",
             encode(channel),
             encode(app),
+            encode(&external_host.to_string()),
             format_name(*codec),
         ),
         Request::DeleteBridge { bridge } => format!("/bridges/{}", encode(bridge)),

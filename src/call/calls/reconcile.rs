@@ -1,5 +1,5 @@
-//! What a list of Asterisk's channels and bridges means: calls that are gone end, callers we did not
-//! know are adopted, and what is ours by name but of no call is deleted.
+//! What a list of Asterisk's channels and bridges means: calls that are gone end, callers we did
+//! not know are adopted, and what is ours by name but of no call is deleted.
 
 use std::collections::HashSet;
 
