@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use diglot::config::{
-    Ari, Asterisk, Config, Control, DeepL, Deepgram, ElevenLabs, Engine, Extension, Link,
-    OnFailure, Realtime, Secret, Translator,
+    Ari, Asterisk, Config, Control, DeepL, Deepgram, ElevenLabs, Engine, Extension, Hume, Link,
+    Monitor, OnFailure, Realtime, Secret, Translator,
 };
 use diglot_rt::msg::Codec;
 
@@ -63,10 +63,18 @@ fn with_control(control: Control, legs_max: usize) -> Config {
             model: url(),
             voices: Vec::new(),
         },
+        hume: Hume {
+            url: url(),
+            key: None,
+        },
+        monitor: Monitor {
+            listen: ([127, 0, 0, 1], 0).into(),
+        },
         realtime: Realtime {
             legs_max,
             ..Realtime::default()
         },
+        notes: Vec::new(),
     }
 }
 
