@@ -1,6 +1,7 @@
 //! A real Asterisk for one test: its own name and ports, gone when dropped.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -36,7 +37,10 @@ impl Asterisk {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut asterisk = Self {
             environment: vec![
-                ("DIGLOT_LAB_INSTANCE", format!("test-{}", std::process::id())),
+                (
+                    "DIGLOT_LAB_INSTANCE",
+                    format!("test-{}", std::process::id()),
+                ),
                 ("DIGLOT_LAB_SIP_PORT", free_udp_port().to_string()),
                 ("DIGLOT_LAB_ARI_PORT", free_tcp_port().to_string()),
             ],
@@ -46,26 +50,39 @@ impl Asterisk {
         for command in ["setup", "start"] {
             let output = asterisk.lab(&[command]);
             if output.status.code() == Some(EXIT_SKIPPED) {
-                println!("{}", String::from_utf8_lossy(&output.stdout).trim());
+                // Not `println!`: the test runner would keep it to itself.
+                let _ = std::io::stdout().write_all(&output.stdout);
                 return None;
             }
-            assert!(output.status.success(), "lab.sh {command}: {}", text_of(&output));
+            assert!(
+                output.status.success(),
+                "lab.sh {command}: {}",
+                text_of(&output)
+            );
         }
         let paths = text_of(&asterisk.lab(&["paths"]));
         let pairs = paths.lines().filter_map(|line| line.split_once('='));
-        asterisk.paths = pairs.map(|(name, value)| (name.into(), value.into())).collect();
+        asterisk.paths = pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         Some(asterisk)
     }
 
     /// What `lab.sh paths` calls by this name.
     pub fn path(&self, name: &str) -> &str {
-        self.paths.get(name).unwrap_or_else(|| panic!("lab.sh paths has no {name}"))
+        self.paths
+            .get(name)
+            .unwrap_or_else(|| panic!("lab.sh paths has no {name}"))
     }
 
     /// Dies as in a crash, and comes back.
     pub fn restart(&self) {
         let output = self.lab(&["restart"]);
-        assert!(output.status.success(), "lab.sh restart: {}", text_of(&output));
+        assert!(
+            output.status.success(),
+            "lab.sh restart: {}",
+            text_of(&output)
+        );
     }
 
     /// Channels that Asterisk knows of.
@@ -79,8 +96,15 @@ impl Asterisk {
     /// Bridges that Asterisk knows of.
     pub fn bridges(&self) -> usize {
         let answer = self.cli("bridge show all");
-        assert!(answer.starts_with("Bridge-ID"), "no list of bridges: {answer:?}");
-        answer.lines().skip(1).filter(|line| !line.trim().is_empty()).count()
+        assert!(
+            answer.starts_with("Bridge-ID"),
+            "no list of bridges: {answer:?}"
+        );
+        answer
+            .lines()
+            .skip(1)
+            .filter(|line| !line.trim().is_empty())
+            .count()
     }
 
     /// Waits until no trace of any call is left.
@@ -131,12 +155,20 @@ pub fn tools() -> PathBuf {
 
 /// A UDP port that nobody has on loopback; whoever is told of it binds it a moment later.
 pub fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The same for TCP.
 pub fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// What it said, complaints included.

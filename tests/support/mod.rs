@@ -4,7 +4,7 @@
 //! the processes it started and no others. Every wait has a deadline and ends with an event.
 
 // Every test file is a crate of its own and uses only a part.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 pub mod lab_asterisk;
 pub mod lab_call;
