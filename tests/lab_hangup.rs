@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use support::lab_asterisk::Asterisk;
-use support::lab_call::{folder, wait_for_legs_ended, wait_for_pairs};
+use support::lab_call::{assert_legs_balance, folder, wait_for_legs_ended, wait_for_pairs};
 use support::lab_phone::{Phone, Script};
 use support::product_process::Process;
 use support::product_programs;
@@ -100,22 +100,6 @@ fn both_in_a_call(asterisk: &Asterisk, diglot: &Process, folder: &Path) -> [Phon
     });
     wait_for_pairs(diglot, 1);
     phones
-}
-
-/// As many legs have ended as have begun.
-fn assert_legs_balance(diglot: &Process) {
-    let count = |part: &str| {
-        diglot
-            .lines()
-            .iter()
-            .filter(|line| line.contains(part))
-            .count()
-    };
-    assert_eq!(
-        count(" is on the line"),
-        count(" left: "),
-        "legs begun and ended"
-    );
 }
 
 trait HangUp {

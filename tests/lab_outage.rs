@@ -8,7 +8,9 @@ mod support;
 use std::time::Duration;
 
 use support::lab_asterisk::{Asterisk, free_tcp_port};
-use support::lab_call::{assert_heard, folder, wait_for_heard, wait_for_links, wait_for_pairs};
+use support::lab_call::{
+    assert_heard, folder, listen_to_the_end, wait_for_heard, wait_for_links, wait_for_pairs,
+};
 use support::lab_phone::{Report, Script};
 use support::product_programs::{self, Vendors};
 use support::product_speech::{Language, Phrase, say};
@@ -19,6 +21,8 @@ const PACKETS_PER_SECOND: f64 = 50.0;
 const PACKETS_TOLERANCE: f64 = 0.02;
 /// Three frames late would be heard; phone and gateway share two cores with all other processes.
 const GAP_MS_MAX: f64 = 100.0;
+/// What the phones speak when they are not told otherwise.
+const CODEC: &str = "pcmu";
 const SILENT_CALL_S: &str = "6";
 const CALL_MAX: Duration = Duration::from_secs(60);
 
@@ -33,10 +37,12 @@ const AFTER: Phrase = Phrase {
 
 #[test]
 fn without_a_translator_the_line_stays_up_and_silent() {
-    let Some(asterisk) = Asterisk::start() else { return };
+    let Some(asterisk) = Asterisk::start() else {
+        return;
+    };
     let folder = folder("no_translator");
     let gateway = product_programs::gateway(&asterisk, free_tcp_port());
-    let speech = say(&folder, Language::English, BEFORE.en);
+    let speech = say(&folder, CODEC, Language::English, BEFORE.en);
     let phones = ["7777", "8888"].map(|extension| {
         Script::new(extension, extension)
             .say(1.0, &speech.file)
@@ -46,8 +52,16 @@ fn without_a_translator_the_line_stays_up_and_silent() {
     wait_for_pairs(&gateway, 1);
     for phone in phones {
         let report = phone.finish(CALL_MAX);
-        assert_eq!(report.text("ended_by"), "us", "the line stayed until the phone hung up");
-        assert_eq!(report.count_of("speech_s"), 0, "nothing but silence was heard");
+        assert_eq!(
+            report.text("ended_by"),
+            "us",
+            "the line stayed until the phone hung up"
+        );
+        assert_eq!(
+            report.count_of("speech_s"),
+            0,
+            "nothing but silence was heard"
+        );
         assert_steady(&report);
     }
     asterisk.assert_empty();
@@ -55,34 +69,41 @@ fn without_a_translator_the_line_stays_up_and_silent() {
 
 #[test]
 fn a_killed_translator_is_replaced_in_mid_call() {
-    let Some(asterisk) = Asterisk::start() else { return };
+    let Some(asterisk) = Asterisk::start() else {
+        return;
+    };
     let folder = folder("translator_killed");
     let port = free_tcp_port();
     let vendors = Vendors::start();
     let mut translator = product_programs::translator(&vendors, port);
     let gateway = product_programs::gateway(&asterisk, port);
-    let mut english = Script::new("english", "7777").option("--seconds", "60").call(&asterisk, &folder);
-    let mut french = Script::new("french", "8888").option("--seconds", "60").call(&asterisk, &folder);
+    let mut english = Script::new("english", "7777")
+        .option("--seconds", "60")
+        .call(&asterisk, &folder);
+    let mut french = Script::new("french", "8888")
+        .option("--seconds", "60")
+        .call(&asterisk, &folder);
     wait_for_links(&gateway, 2);
 
-    english.say(&say(&folder, Language::English, BEFORE.en).file);
+    english.say(&say(&folder, CODEC, Language::English, BEFORE.en).file);
     wait_for_heard(&gateway, 1);
     translator.kill();
     let _translator = product_programs::translator(&vendors, port);
     wait_for_links(&gateway, 4);
-    let after = say(&folder, Language::English, AFTER.en);
-    english.say(&after.file);
-    let back = say(&folder, Language::French, AFTER.fr);
-    french.say(&back.file);
+    english.say(&say(&folder, CODEC, Language::English, AFTER.en).file);
+    french.say(&say(&folder, CODEC, Language::French, AFTER.fr).file);
     wait_for_heard(&gateway, 3);
 
-    // What is being heard by now is as long as what was said, more or less.
-    english.hang_up_after(back.length_s + 2.0);
-    french.hang_up_after(after.length_s + 2.0);
+    listen_to_the_end();
     for phone in [&mut english, &mut french] {
+        phone.hang_up();
         phone.wait_for_end(CALL_MAX);
     }
-    assert_heard(&french.recording(), Language::French, &[BEFORE.fr, AFTER.fr]);
+    assert_heard(
+        &french.recording(),
+        Language::French,
+        &[BEFORE.fr, AFTER.fr],
+    );
     assert_heard(&english.recording(), Language::English, &[AFTER.en]);
     for phone in [english, french] {
         assert_steady(&phone.finish(CALL_MAX));

@@ -87,9 +87,19 @@ impl Phone {
         self.process.tell("hangup");
     }
 
+    /// Ends the phone without a word to anybody.
+    pub fn abandon(mut self) {
+        self.process.kill();
+    }
+
     /// Where what it heard is, once the call is over.
     pub fn recording(&self) -> PathBuf {
         self.folder.join(format!("{}.wav", self.name))
+    }
+
+    /// Waits for the end of the call, so that its recording is complete.
+    pub fn wait_for_end(&mut self, within: Duration) {
+        self.process.wait(within + REPORT_WAIT);
     }
 
     /// Waits for the end of the call, which must have gone as planned, and reads the report.
@@ -129,6 +139,11 @@ impl Report {
     /// A word of the report.
     pub fn text(&self, name: &str) -> &str {
         self.json[name].as_str().unwrap_or_default()
+    }
+
+    /// How many items a list of the report has.
+    pub fn count_of(&self, name: &str) -> usize {
+        self.json[name].as_array().map_or(0, Vec::len)
     }
 
     /// Whether the call was answered.

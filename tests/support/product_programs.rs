@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::lab_asterisk::Asterisk;
+use super::lab_asterisk::{Asterisk, free_udp_port};
 use super::product_process::Process;
 
 /// Making the recogniser's grammars takes less than a second; a busy machine gets more.
