@@ -46,7 +46,9 @@ fn new_calls_work_after_asterisk_restarts() {
     });
     wait_for_pairs(&diglot, 1);
     asterisk.restart();
-    doomed.map(|phone| phone.abandon());
+    for phone in doomed {
+        phone.abandon();
+    }
     diglot.wait_for_lines("connected, application", 2, RECONNECT_WAIT);
     wait_for_legs_ended(&diglot, 2);
 

@@ -119,11 +119,8 @@ fn gateway_options(command: &mut Command, asterisk: &Asterisk) {
     );
     set(command, "asterisk.app", asterisk.path("ARI_APP"));
     for extension in EXTENSIONS {
-        set(
-            command,
-            &format!("extension.{extension}.listen"),
-            "127.0.0.1:0",
-        );
+        let address = format!("127.0.0.1:{}", free_udp_port());
+        set(command, &format!("extension.{extension}.listen"), &address);
     }
 }
 
