@@ -1,7 +1,7 @@
 //! Goal: when Asterisk crashes and comes back, the gateway forgets the calls that died with it and
 //! interprets new ones.
-//! Method: a real Asterisk, the whole product; SIGKILL in mid-call, then the gateway's account of its
-//! legs and a new call whose recordings are recognised.
+//! Method: a real Asterisk, the whole product; SIGKILL in mid-call, then the gateway's account of
+//! its legs and a new call whose recordings are recognised.
 
 mod support;
 

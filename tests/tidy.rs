@@ -40,10 +40,11 @@ const FORBIDDEN_ON_TILES: [&str; 15] = [
 const TILE_THREADS: &str = "src/tile/mod.rs";
 const TILE_THREADS_MAY: &str = "log::";
 /// All that the real-time core may be made of; none of it does I/O.
-const RT_DEPENDENCIES: [&str; 6] = [
+const RT_DEPENDENCIES: [&str; 7] = [
     "arrayvec",
     "audio-codec-algorithms",
     "criterion",
+    "diglot-rt", // itself, with what tests need
     "proptest",
     "rtp-types",
     "rtrb",
