@@ -16,15 +16,16 @@ const EXIT_SKIPPED: i32 = 77;
 const FORGET_WAIT: Duration = Duration::from_secs(10);
 const LOG_TAIL_LINES: usize = 40;
 
-/// One call scenario at a time: they measure real time, on two cores.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// One call scenario at a time: they measure real time, on two cores. Holds why there is none, once
+/// that is known: trying again would take as long, and say the same.
+static LAB: Mutex<Option<String>> = Mutex::new(None);
 
 /// A running Asterisk.
 #[derive(Debug)]
 pub struct Asterisk {
     environment: Vec<(&'static str, String)>,
     paths: HashMap<String, String>,
-    _turn: MutexGuard<'static, ()>,
+    turn: MutexGuard<'static, Option<String>>,
 }
 
 impl Asterisk {
@@ -34,7 +35,10 @@ impl Asterisk {
     /// When it could run here but does not.
     pub fn start() -> Option<Self> {
         // A test that failed before has released everything; its poison says nothing about us.
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = LAB.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &*turn {
+            return skip(why);
+        }
         let mut asterisk = Self {
             environment: vec![
                 (
@@ -45,14 +49,14 @@ impl Asterisk {
                 ("DIGLOT_LAB_ARI_PORT", free_tcp_port().to_string()),
             ],
             paths: HashMap::new(),
-            _turn: turn,
+            turn,
         };
         for command in ["setup", "start"] {
             let output = asterisk.lab(&[command]);
             if output.status.code() == Some(EXIT_SKIPPED) {
-                // Not `println!`: the test runner would keep it to itself.
-                let _ = std::io::stdout().write_all(&output.stdout);
-                return None;
+                let why = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                *asterisk.turn = Some(why.clone());
+                return skip(&why);
             }
             assert!(
                 output.status.success(),
@@ -146,6 +150,13 @@ impl Drop for Asterisk {
         }
         let _ = self.lab(&["stop"]);
     }
+}
+
+/// Says why, in the lab's own words: "skipped: ...".
+fn skip(why: &str) -> Option<Asterisk> {
+    // Not `println!`: the test runner would keep it to itself.
+    let _ = writeln!(std::io::stdout(), "{why}");
+    None
 }
 
 /// Where the project's tools are.
