@@ -1,0 +1,45 @@
+# The single door: people and CI call these targets and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lab-setup lab-test
+
+# rustup puts cargo here; a fresh shell may not have it in its path yet.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+SHELL_SCRIPTS = .ci/run $(shell find tools -name '*.sh' -not -path '*/target/*')
+PYTHON_SCRIPTS = $(shell find tools -name '*.py' -not -path '*/target/*')
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## install what building, the demo and the tests need (Debian 12)
+	tools/setup.sh demo
+
+demo: ## hear it work: a conversation of two languages, about a minute, no account needed
+	tools/demo/demo.sh
+
+test: setup lab-setup ## all tests; those with a real Asterisk where it can be had
+	cargo build --workspace --bins
+	cargo test --workspace
+
+lint: ## what can be judged without running: formatting, lints, documentation, licences
+	tools/setup.sh build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit 1; done
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); \
+	  else echo 'skipped: shellcheck is not installed'; fi
+	@if command -v python3 >/dev/null; then \
+	    PYTHONPYCACHEPREFIX=target/pycache python3 -m py_compile $(PYTHON_SCRIPTS); \
+	  else echo 'skipped: python3 is not installed'; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	  else echo 'skipped: cargo-deny is not installed'; fi
+	cargo test --test tidy
+
+lab-setup: ## unpack a real Asterisk for the tests, once; "skipped: why" where it cannot be had
+	@tools/asterisk-lab/lab.sh setup || [ $$? = 77 ]
+
+lab-test: setup lab-setup ## only the tests that call through a real Asterisk
+	cargo build --workspace --bins
+	cargo test --test 'lab_*'
