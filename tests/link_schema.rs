@@ -215,6 +215,12 @@ fn every_message_written_is_valid_and_reads_back_the_same() {
         published,
         "each published message is written: {kinds:?}"
     );
+    let schema = schema();
+    let codes = schema["$defs"]["error"]["properties"]["code"]["enum"]
+        .as_array()
+        .unwrap();
+    let written: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(codes, &written, "each published error is ours");
 }
 
 #[test]

@@ -196,6 +196,19 @@ fn utterances_beyond_the_bound_are_skipped() {
     assert_eq!(finals.count(), count as usize);
 }
 
+#[test]
+fn without_a_worker_an_utterance_is_skipped() {
+    let mut bench = Bench::new();
+    bench.say("one");
+    bench.say("two");
+    bench.input(Input::JobRefused { utterance: 1 });
+    assert_eq!(bench.failures(), [(Failure::Overloaded, 1)]);
+    assert_eq!(bench.traces(), [(1, Ending::Skipped)]);
+    bench.translated(2);
+    bench.input(Input::JobRefused { utterance: 2 });
+    assert_eq!(bench.traces(), [(1, Ending::Skipped), (2, Ending::Skipped)]);
+}
+
 /// Goal: a job that never answers holds its leg up for a bounded time, and its late answer is nothing.
 #[test]
 fn a_job_that_never_answers_is_given_up() {

@@ -266,8 +266,6 @@ pub enum ErrorCode {
     SessionExists,
     /// The utterance could not be spoken, or not to its end.
     SpeechFailed,
-    /// The message was larger than allowed; the connection is closed.
-    TooLarge,
     /// The utterance could not be translated.
     TranslationFailed,
     /// A sample rate, channel count or encoding that is not served: no session begins.
@@ -287,7 +285,6 @@ impl ErrorCode {
         Self::RecognitionFailed,
         Self::SessionExists,
         Self::SpeechFailed,
-        Self::TooLarge,
         Self::TranslationFailed,
         Self::UnsupportedAudio,
     ];
@@ -305,7 +302,6 @@ impl ErrorCode {
             Self::RecognitionFailed => "recognition_failed",
             Self::SessionExists => "session_exists",
             Self::SpeechFailed => "speech_failed",
-            Self::TooLarge => "too_large",
             Self::TranslationFailed => "translation_failed",
             Self::UnsupportedAudio => "unsupported_audio",
         }

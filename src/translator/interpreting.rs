@@ -11,7 +11,7 @@ use super::hub::{Hub, Vendors};
 use super::jobs::{self, Finding, Parked, Reporter};
 use super::limits::AUDIO_CHUNKS_MAX;
 use super::session::{Names, Speech, Turn};
-use crate::interpreter::limits::{SPEECH_FIRST_MS_MAX, SPEECH_MS_MAX, TRANSLATION_MS_MAX};
+use crate::interpreter::limits::{SPEECH_FIRST_MS_MAX, TRANSLATION_MS_MAX};
 use crate::interpreter::{Ending, Failure, Input, Interpreter, Output, Stability};
 use crate::link::messages::{Caption, Encoding, ErrorCode, Message, Outcome, Trace};
 use crate::link::server::Keep;
@@ -267,7 +267,7 @@ impl Interpreting {
         };
         let synthesizer = Arc::clone(&vendors.engines.synthesizer);
         let reporter = self.reporter.with_stop(&self.is_job_stopped);
-        let deadline = now + Duration::from_millis(SPEECH_FIRST_MS_MAX + SPEECH_MS_MAX);
+        let deadline = now + Duration::from_millis(SPEECH_FIRST_MS_MAX);
         let job = move || jobs::speak(&reporter, &*synthesizer, &request, utterance, deadline);
         if vendors.workers.submit(job).is_err() {
             self.interpreter
