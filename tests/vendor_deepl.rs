@@ -1,6 +1,8 @@
 //! Goal: a clause is translated in time, or the failure says what to do about it.
 //! Method: the client against a server on loopback that answers with literal bytes.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 #[path = "support/vendor_http.rs"]
 mod server;
 

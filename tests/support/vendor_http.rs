@@ -1,5 +1,6 @@
 //! An HTTP server on loopback that answers with literal bytes, for tests of vendors' clients. It
 //! knows nothing of the product's types.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -108,7 +109,6 @@ impl Connection {
     }
 
     /// Makes the end of the connection a reset.
-    #[allow(dead_code)]
     pub(crate) fn reset(self) {
         let tcp = self.stream.into_inner();
         socket2::SockRef::from(&tcp)

@@ -1,5 +1,6 @@
 //! A WebSocket server on loopback that follows one script per connection, for tests of vendors'
 //! clients. It knows nothing of the product's types: scripts write and expect literal messages.
+#![allow(dead_code)]
 
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -119,7 +120,7 @@ impl Peer {
 
 fn samples(bytes: &[u8]) -> Vec<i16> {
     assert!(
-        !bytes.is_empty() && bytes.len() % 2 == 0,
+        !bytes.is_empty() && bytes.len().is_multiple_of(2),
         "{} bytes of audio",
         bytes.len()
     );
