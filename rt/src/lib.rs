@@ -5,15 +5,60 @@
 //! drive the same code on virtual time.
 //!
 //! ```text
-//! uplink    datagram ─▶ stage::Decode (wire, reorder, codec) ─▷ stage::Resample ─▷ link thread
-//! downlink  link thread ─▷ stage::Playout (playout, resample) ─▷ stage::Encode (codec, wire) ─▶
-//! datagram
-//!           ▷ = rtrb ring
+//! uplink    datagram ─▶ stage::Decode ─▷ stage::Resample ─▷ link thread
+//! downlink  link thread ─▷ stage::Playout ─▷ stage::Encode ─▶ datagram        ▷ = rtrb ring
 //! ```
 //!
+//! | Module | Turns | into |
+//! |---|---|---|
+//! | [`routes`] | port and source address | whose packet it is |
+//! | [`wire`] | bytes | RTP fields, and back |
+//! | [`reorder`] | packets as they came | packets in the order of their time |
+//! | [`timeline`] | packets of any length, gaps, silence | an unbroken row of 20 ms frames |
+//! | [`playout`] | bursts of speech | one frame on every tick |
+//! | [`codec`], [`dsp`] | payload | samples at 16 kHz, and back |
+//! | [`stage`] | all of this | four steps that a tile takes in turn |
+//! | [`pool`] | a leg's name | its place, reserved at set-up |
+//!
+//! [`units`], [`time`], [`limits`], [`msg`] and [`stats`] are the words they share. Imports point
+//! that way only: words ← wire, codec, dsp ← reorder, timeline, playout ← stage.
+//!
 //! # The real-time contract
-//! `new` and `configure` may allocate and may fail. Everything else is wait-free and infallible, or
-//! counts what it had to drop ([`stats`]). Time is always an argument.
+//! `new` may allocate. Everything else is wait-free and infallible, or counts what it had to drop
+//! ([`stats`]); adding a leg may be refused. Time is always an argument. Held by `clippy.toml`
+//! beside this crate, and by `tests/no_alloc.rs`.
+//!
+//! # Example
+//! A phone's µ-law packet becomes a frame for the recogniser:
+//! ```
+//! use diglot_rt::msg::{Codec, LegId, PortIndex, RxLeg};
+//! use diglot_rt::stage::{Decode, Resample};
+//! use diglot_rt::stats::RxCounts;
+//! use diglot_rt::units::Micros;
+//! use rtrb::RingBuffer;
+//!
+//! let (decoded, to_resample) = RingBuffer::new(16);
+//! let (uplink, mut link) = RingBuffer::new(16);
+//! let mut decode = Decode::new(1, decoded);
+//! let mut resample = Resample::new(1, to_resample, uplink);
+//! let counts = RxCounts::default();
+//! let leg = RxLeg {
+//!     leg: LegId { slot: 0, generation: 1 },
+//!     port: PortIndex(0),
+//!     source: "127.0.0.1:4000".parse()?,
+//!     codec: Codec::Ulaw,
+//! };
+//! decode.add_leg(&leg)?;
+//! resample.add_leg(&leg)?;
+//!
+//! let mut datagram = [0xff; 12 + 160];
+//! datagram[..12].copy_from_slice(&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7]);
+//! decode.receive(Micros(0), leg.leg, &datagram, &counts, |_event| {});
+//! resample.step(16, &counts);
+//! let frame = link.pop().expect("a frame within the same turn");
+//! assert_eq!((frame.index, frame.samples), (0, [0; 320]));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![no_std]
 #![forbid(unsafe_code)]

@@ -16,6 +16,7 @@ use diglot_rt::stats::RxCount;
 use diglot_rt::testing::meter::{rms, signal_to_noise_db, tone};
 use diglot_rt::testing::packets::Sender;
 use diglot_rt::units::{FRAME_US, Micros, SampleRate};
+use proptest::prelude::*;
 use support::{LEG, Uplink, rx_leg};
 
 const LOUD: i16 = 8_000;
@@ -314,4 +315,25 @@ fn a_full_ring_is_counted_and_shows_in_the_index() {
     assert_eq!(uplink.take().len() as u64, frames - 5);
     uplink.receive(slot(0), &sender.packet(&[0; 160]));
     assert_eq!(uplink.take()[0].index, frames);
+}
+
+proptest! {
+    /// Whatever the payloads' lengths and the gaps between them, no sample of time is lost or made.
+    #[test]
+    fn time_is_conserved_to_the_sample(
+        packets in prop::collection::vec((1..700usize, 0..2_000u32), 1..100)
+    ) {
+        let (mut uplink, mut sender) = (Uplink::new(Codec::Slin), Sender::new(Codec::Slin));
+        let (mut samples, mut frames) = (0, 0);
+        for (n, (length, gap)) in packets.into_iter().enumerate() {
+            if n > 0 {
+                sender.skip(0, gap);
+                samples += gap as usize;
+            }
+            uplink.receive(slot(0), &sender.packet(&vec![LOUD; length]));
+            samples += length;
+            frames += uplink.take().len();
+            prop_assert_eq!(frames, samples / 160);
+        }
+    }
 }
