@@ -108,9 +108,9 @@ length_ms() { # file
 start_vendors() {
   exec {vendors_out}< <(exec "$BIN/offline-vendors" serve --listen "$VENDORS" 2>&1)
   vendors_pid=$!
-  wait_for_line "$vendors_out" 'listening on' "offline-vendors"
+  wait_for_line "$vendors_out" 'listening on' offline-vendors "$OUT/offline-vendors.log"
   # Nobody reads on: its further lines go to a file.
-  cat <&"$vendors_out" >"$OUT/offline-vendors.log" &
+  cat <&"$vendors_out" >>"$OUT/offline-vendors.log" &
 }
 
 start_diglot() {
@@ -119,7 +119,7 @@ start_diglot() {
     exec "$BIN/diglot" run --config tools/demo/demo.toml 2>&1
   )
   diglot_pid=$!
-  wait_for_line "$diglot_out" 'extension 8888 .* RTP on' "diglot"
+  wait_for_line "$diglot_out" 'extension 8888 .* RTP on' diglot "$OUT/diglot.log"
 }
 
 start_phones() {

@@ -49,15 +49,17 @@ check_port() { # udp or tcp, port
   exit 2
 }
 
-# Reads lines until one fits. They are lost to others, which a start's lines may be.
-wait_for_line() { # descriptor, pattern, who
-  local line last='' deadline=$((SECONDS + READY_WAIT_S))
+# Reads lines into a log until one fits.
+wait_for_line() { # descriptor, pattern, who, log
+  local line deadline=$((SECONDS + READY_WAIT_S))
+  : >"$4"
   while [ $SECONDS -lt $deadline ] &&
     IFS= read -r -t $((deadline - SECONDS)) line <&"$1"; do
+    echo "$line" >>"$4"
     [[ ! $line =~ $2 ]] || return 0
-    last=$line
   done
-  fail "$3 did not start: ${last:-it said nothing in $READY_WAIT_S s}"
+  tail -n 5 "$4" >&2
+  fail "$3 did not start within $READY_WAIT_S s; all that it said is in $4"
 }
 
 is_alive() { kill -0 "$1" 2>/dev/null; }
