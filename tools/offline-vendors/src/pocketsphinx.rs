@@ -18,6 +18,13 @@ pub const MODEL_FOLDER: &str = "/usr/share/pocketsphinx/model/en-us";
 /// What to do when the model is missing.
 pub const MODEL_REMEDY: &str = "apt-get install -y libpocketsphinx-dev pocketsphinx-en-us";
 
+/// Wide beams: French through an English model scores low everywhere, and the default beams lose half of it.
+const GRAMMAR_OPTIONS: [&str; 8] =
+    ["-beam", "1e-80", "-wbeam", "1e-60", "-pbeam", "1e-80", "-lw", "3"];
+/// Single phones without context: the loop with context costs ten times as much and separates no better.
+const PHONE_LOOP_OPTIONS: [&str; 8] =
+    ["-allphone_ci", "yes", "-lw", "2.0", "-beam", "1e-20", "-pbeam", "1e-20"];
+
 /// Why a decoder could not be made or used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,13 +53,11 @@ impl std::error::Error for DecoderError {}
 pub enum Search<'a> {
     /// A closed grammar in JSGF, with the pronunciation of each of its words as `(word, phones)`.
     Grammar { jsgf: &'a str, words: &'a [(String, String)] },
-    /// Any English, by the installed language model and dictionary.
-    English,
     /// Any sequence of phones.
     Phones,
 }
 
-/// The best guess so far, with its path score (higher is likelier).
+/// The best guess, with its path score (higher is likelier).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hypothesis {
     /// Words separated by single spaces, as named in the dictionary.
@@ -74,13 +79,11 @@ pub struct Segment {
 
 /// One decoder with one search; about 10 MB, made in tens to hundreds of milliseconds.
 ///
-/// An utterance is `start`, any number of `process`, then `end`; `hypothesis` may be asked at any time.
+/// An utterance is one `decode`, after which its `hypothesis` and `segments` may be asked.
 #[derive(Debug)]
 pub struct Decoder {
     /// Owned by this value alone; freed once, in `drop`.
     raw: NonNull<PsDecoder>,
-    /// Whether `start` was called without `end`.
-    is_in_utterance: bool,
 }
 
 // SAFETY: a decoder holds no thread-local state; all its memory is reached through `raw`, which this
@@ -96,15 +99,11 @@ impl Decoder {
         silence_library_log();
         let mut arguments = vec!["-hmm".to_owned(), model_path("en-us")?];
         match search {
-            Search::English => {
-                arguments.extend(["-dict".to_owned(), model_path("cmudict-en-us.dict")?]);
-                arguments.extend(["-lm".to_owned(), model_path("en-us.lm.bin")?]);
-            }
             Search::Phones => {
                 arguments.extend(["-allphone".to_owned(), model_path("en-us-phone.lm.bin")?]);
-                arguments.extend(["-lw", "2.0", "-beam", "1e-20", "-pbeam", "1e-20"].map(str::to_owned));
+                arguments.extend(PHONE_LOOP_OPTIONS.map(str::to_owned));
             }
-            Search::Grammar { .. } => {}
+            Search::Grammar { .. } => arguments.extend(GRAMMAR_OPTIONS.map(str::to_owned)),
         }
         let mut decoder = Self::open(&arguments)?;
         if let Search::Grammar { jsgf, words } = search {
@@ -114,47 +113,32 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Begins an utterance; one that was not ended is ended and forgotten.
+    /// Decodes one whole utterance at [`MODEL_RATE_HZ`]; `hypothesis` then tells what it was.
+    ///
+    /// The answer depends on these samples alone, not on what was decoded before: the library
+    /// normalises over the utterance when it is given whole.
     ///
     /// # Errors
-    /// [`DecoderError::Refused`] when the library cannot begin; the decoder should then be dropped.
-    pub fn start(&mut self) -> Result<(), DecoderError> {
-        self.end()?;
-        // SAFETY: `raw` is a live decoder (type invariant) and no utterance is in progress.
-        let status = unsafe { ps_start_utt(self.raw.as_ptr()) };
-        accepted(status, "start of an utterance")?;
-        self.is_in_utterance = true;
-        Ok(())
+    /// [`DecoderError::Refused`] when the library fails; the decoder should then be dropped.
+    pub fn decode(&mut self, samples: &[i16]) -> Result<(), DecoderError> {
+        const SEARCH_AT_ONCE: c_int = 0;
+        const WHOLE_UTTERANCE: c_int = 1;
+        // SAFETY: `raw` is a live decoder (type invariant) with no utterance in progress: only this
+        // function starts one, and it ends it. The pointer and length are of one live slice, which the
+        // library only reads during the call.
+        let statuses = unsafe {
+            let decoder = self.raw.as_ptr();
+            let (audio, count) = (samples.as_ptr(), samples.len());
+            [
+                ps_start_utt(decoder),
+                ps_process_raw(decoder, audio, count, SEARCH_AT_ONCE, WHOLE_UTTERANCE),
+                ps_end_utt(decoder),
+            ]
+        };
+        statuses.into_iter().try_for_each(|status| accepted(status, "an utterance"))
     }
 
-    /// Decodes more samples at [`MODEL_RATE_HZ`].
-    ///
-    /// # Errors
-    /// [`DecoderError::Refused`] when no utterance was started or the library fails.
-    pub fn process(&mut self, samples: &[i16]) -> Result<(), DecoderError> {
-        if !self.is_in_utterance {
-            return Err(DecoderError::Refused("audio outside an utterance".to_owned()));
-        }
-        // SAFETY: `raw` is live and in an utterance; the pointer and length are of one live slice,
-        // which the library only reads during the call.
-        let status =
-            unsafe { ps_process_raw(self.raw.as_ptr(), samples.as_ptr(), samples.len(), 0, 0) };
-        accepted(status, "audio")
-    }
-
-    /// Ends the utterance, if there is one; after it `hypothesis` is final.
-    ///
-    /// # Errors
-    /// [`DecoderError::Refused`] when the library fails.
-    pub fn end(&mut self) -> Result<(), DecoderError> {
-        if !std::mem::replace(&mut self.is_in_utterance, false) {
-            return Ok(());
-        }
-        // SAFETY: `raw` is live and in an utterance, as the flag said.
-        accepted(unsafe { ps_end_utt(self.raw.as_ptr()) }, "end of an utterance")
-    }
-
-    /// The best guess so far, or `None` where nothing fits (a final grammar result must be complete).
+    /// The best guess, or `None` where nothing fits (a grammar's result must be complete).
     pub fn hypothesis(&mut self) -> Option<Hypothesis> {
         let mut score = 0;
         // SAFETY: `raw` is live; `score` outlives the call. The text belongs to the decoder and stays
@@ -190,22 +174,6 @@ impl Decoder {
         segments
     }
 
-    /// The pronunciation of `word` in this decoder's dictionary, phones separated by spaces.
-    pub fn pronunciation(&mut self, word: &str) -> Option<String> {
-        let word = CString::new(word).ok()?;
-        // SAFETY: `raw` is live and `word` is NUL-terminated; the answer is a block from the C heap
-        // that we own, copied and then freed once with the C allocator's `free`.
-        unsafe {
-            let phones = ps_lookup_word(self.raw.as_ptr(), word.as_ptr());
-            if phones.is_null() {
-                return None;
-            }
-            let text = owned_text(phones);
-            free(phones.cast());
-            Some(text)
-        }
-    }
-
     fn open(arguments: &[String]) -> Result<Self, DecoderError> {
         let owned = arguments.iter().map(|text| c_text(text)).collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<*mut c_char> =
@@ -227,7 +195,7 @@ impl Decoder {
         };
         let raw = NonNull::new(raw)
             .ok_or_else(|| DecoderError::Refused(format!("models {arguments:?}")))?;
-        Ok(Self { raw, is_in_utterance: false })
+        Ok(Self { raw })
     }
 
     fn add_words(&mut self, words: &[(String, String)]) -> Result<(), DecoderError> {
@@ -319,7 +287,6 @@ unsafe extern "C" {
     ) -> *mut CommandLine;
     fn cmd_ln_free_r(config: *mut CommandLine) -> c_int;
     fn err_set_logfp(stream: *mut c_void);
-    fn free(block: *mut c_void);
     fn ps_add_word(
         decoder: *mut PsDecoder,
         word: *const c_char,
@@ -331,7 +298,6 @@ unsafe extern "C" {
     fn ps_free(decoder: *mut PsDecoder) -> c_int;
     fn ps_get_hyp(decoder: *mut PsDecoder, score: *mut i32) -> *const c_char;
     fn ps_init(config: *mut CommandLine) -> *mut PsDecoder;
-    fn ps_lookup_word(decoder: *mut PsDecoder, word: *const c_char) -> *mut c_char;
     fn ps_process_raw(
         decoder: *mut PsDecoder,
         samples: *const i16,
