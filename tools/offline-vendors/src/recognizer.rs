@@ -1,0 +1,220 @@
+//! Recognises one utterance: grammar search, reject gate, times of the words.
+//!
+//! The answer depends on the samples alone, so decoders carry nothing from one caller to the next and
+//! a small pool serves any number of streams. What the book does not hold is refused, not guessed.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::grammar::Grammar;
+use crate::phrase_book::{Language, PhraseBook, Sentence};
+use crate::pocketsphinx::{Decoder, DecoderError, FRAME_SAMPLES, MODEL_RATE_HZ, Search};
+use crate::words::{bare, display_words, words};
+
+/// Longest utterance decoded, in seconds: no sentence of a phrase book takes as long.
+pub const UTTERANCE_SECONDS_MAX: u32 = 20;
+/// Least score per frame against a free sequence of phones, by language (measured, see the tests).
+const GATE_SCORE_MIN: [f32; 2] = [-18.0, -28.0];
+/// Most segments asked of one result.
+const SEGMENTS_MAX: usize = 256;
+/// Longest wait for a free decoder before the utterance counts as lost.
+const DECODER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Utterances shorter than this are clicks, not speech, in samples at 16 kHz (150 ms).
+const UTTERANCE_SAMPLES_MIN: usize = 2400;
+
+/// One displayed word with its place in the utterance, in seconds from the utterance's first sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedWord {
+    /// Lower case, no marks around it.
+    pub word: String,
+    /// As displayed.
+    pub punctuated: String,
+    /// Start of the word.
+    pub start_seconds: f32,
+    /// End of the word, not before its start.
+    pub end_seconds: f32,
+}
+
+/// A recognised sentence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phrase {
+    /// Which sentence of the book it is.
+    pub sentence: Sentence,
+    /// As displayed.
+    pub text: String,
+    /// Its words in order.
+    pub words: Vec<TimedWord>,
+    /// Gate score per frame; higher is surer.
+    pub score: f32,
+}
+
+/// What was made of an utterance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// A sentence of the book.
+    Phrase(Phrase),
+    /// Speech, but not a sentence of the book; with the nearest sentence and its score, if any came near.
+    OutOfBook(Option<(String, f32)>),
+}
+
+impl Heard {
+    /// The sentence, if it was one.
+    pub fn phrase(&self) -> Option<&Phrase> {
+        match self {
+            Self::Phrase(phrase) => Some(phrase),
+            Self::OutOfBook(_) => None,
+        }
+    }
+}
+
+/// Both decoders one utterance needs.
+#[derive(Debug)]
+struct Ear {
+    grammar: Decoder,
+    phones: Decoder,
+}
+
+/// Recognises utterances of one language with a bounded pool of decoders.
+#[derive(Debug)]
+pub struct Recognizer {
+    language: Language,
+    book: Arc<PhraseBook>,
+    grammar: Grammar,
+    /// Idle decoders.
+    idle: Mutex<Vec<Ear>>,
+    returned: Condvar,
+}
+
+impl Recognizer {
+    /// Builds the grammar and `decoders` (at least one) warmed decoders.
+    ///
+    /// # Errors
+    /// A plain line with the remedy when the model or espeak-ng is missing.
+    pub fn new(book: Arc<PhraseBook>, language: Language, decoders: usize) -> Result<Self, String> {
+        let grammar = Grammar::new(&book, language)?;
+        let idle = (0..decoders.max(1))
+            .map(|_| Ear::new(&grammar))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { language, book, grammar, idle: Mutex::new(idle), returned: Condvar::new() })
+    }
+
+    /// The language listened for.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
+    /// Recognises one utterance at 16 kHz; it waits for a free decoder.
+    ///
+    /// # Errors
+    /// [`DecoderError::Refused`] when the library fails or no decoder came free in time.
+    pub fn recognize(&self, samples: &[i16]) -> Result<Heard, DecoderError> {
+        let longest = (UTTERANCE_SECONDS_MAX * MODEL_RATE_HZ) as usize;
+        if samples.len() < UTTERANCE_SAMPLES_MIN || samples.len() > longest {
+            return Ok(Heard::OutOfBook(None));
+        }
+        let mut ear = self.borrow()?;
+        let heard = self.listen(&mut ear, samples);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
+        self.returned.notify_one();
+        heard
+    }
+
+    fn borrow(&self) -> Result<Ear, DecoderError> {
+        let deadline = Instant::now() + DECODER_WAIT_MAX;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(ear) = idle.pop() {
+                return Ok(ear);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(DecoderError::Refused("no decoder came free".to_owned()));
+            }
+            idle = self
+                .returned
+                .wait_timeout(idle, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn listen(&self, ear: &mut Ear, samples: &[i16]) -> Result<Heard, DecoderError> {
+        ear.grammar.decode(samples)?;
+        let Some(best) = ear.grammar.hypothesis() else {
+            return Ok(Heard::OutOfBook(None));
+        };
+        let timeline = self.timeline(&mut ear.grammar);
+        let spoken: Vec<&str> = timeline.iter().map(|(word, ..)| word.as_str()).collect();
+        let Some(sentence) = self.book.find(&spoken.join(" "), self.language) else {
+            return Ok(Heard::OutOfBook(None));
+        };
+        let text = self.book.text(&sentence, self.language);
+        ear.phones.decode(samples)?;
+        let Some(free) = ear.phones.hypothesis() else {
+            return Ok(Heard::OutOfBook(Some((text, f32::NEG_INFINITY))));
+        };
+        let frames = (samples.len() / FRAME_SAMPLES) as f32;
+        let score = (best.score as f32 - free.score as f32) / frames;
+        if score < GATE_SCORE_MIN[self.language as usize] {
+            return Ok(Heard::OutOfBook(Some((text, score))));
+        }
+        let words = timed_words(&text, &timeline);
+        Ok(Heard::Phrase(Phrase { sentence, text, words, score }))
+    }
+
+    /// The spoken words (normalised) with start and end in seconds; a text's words share its span.
+    fn timeline(&self, decoder: &mut Decoder) -> Vec<(String, f32, f32)> {
+        let mut spans: Vec<(&str, u32, u32)> = Vec::new();
+        for segment in decoder.segments(SEGMENTS_MAX) {
+            match self.grammar.text_of(&segment.word) {
+                None => {}
+                Some("") => {
+                    if let Some(open) = spans.last_mut() {
+                        open.2 = segment.last_frame;
+                    }
+                }
+                Some(text) => spans.push((text, segment.first_frame, segment.last_frame)),
+            }
+        }
+        let mut timeline = Vec::new();
+        for (text, first_frame, last_frame) in spans {
+            let (start, end) = (frame_seconds(first_frame), frame_seconds(last_frame + 1));
+            let letters = text.chars().filter(|c| *c != ' ').count().max(1) as f32;
+            let mut at = start;
+            for word in words(text) {
+                let share = word.chars().count() as f32 / letters;
+                let word_end = (at + share * (end - start)).min(end);
+                timeline.push((word, at, word_end));
+                at = word_end;
+            }
+        }
+        timeline
+    }
+}
+
+impl Ear {
+    fn new(grammar: &Grammar) -> Result<Self, DecoderError> {
+        let search = Search::Grammar { jsgf: &grammar.jsgf, words: &grammar.pronunciations };
+        Ok(Self { grammar: Decoder::new(search)?, phones: Decoder::new(Search::Phones)? })
+    }
+}
+
+/// Lays the displayed words of `text` over the spoken ones; a displayed word may be several spoken ones.
+fn timed_words(text: &str, timeline: &[(String, f32, f32)]) -> Vec<TimedWord> {
+    let mut spoken = timeline.iter();
+    display_words(text)
+        .into_iter()
+        .map(|shown| {
+            let count = words(&shown).len().max(1);
+            let part: Vec<_> = spoken.by_ref().take(count).collect();
+            let start_seconds = part.first().map_or(0.0, |word| word.1);
+            let end_seconds = part.last().map_or(start_seconds, |word| word.2);
+            TimedWord { word: bare(&shown), punctuated: shown, start_seconds, end_seconds }
+        })
+        .collect()
+}
+
+fn frame_seconds(frame: u32) -> f32 {
+    frame as f32 * FRAME_SAMPLES as f32 / MODEL_RATE_HZ as f32
+}
