@@ -26,6 +26,8 @@ fn run(start: &Start) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        // It writes whole requests at trace level, passwords included.
+        .filter_module("tungstenite", log::LevelFilter::Debug)
         .format_timestamp_millis()
         .init();
     match process::run(start.command, &config) {

@@ -49,8 +49,14 @@ macro_rules! counted {
         }
 
         /// One single-writer counter for each of the above.
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub struct $counts([$crate::stats::Counter; $name::ALL.len()]);
+
+        impl Default for $counts {
+            fn default() -> Self {
+                Self(core::array::from_fn(|_| $crate::stats::Counter::default()))
+            }
+        }
 
         impl $counts {
             /// Counts one more.

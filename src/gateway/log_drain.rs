@@ -16,7 +16,7 @@ use diglot_rt::units::Micros;
 use rtrb::Consumer;
 
 use crate::asterisk::control::ControlHandle;
-use crate::call::Input;
+use crate::call::{CallCount, CallCounts, Input};
 use crate::net::clock;
 use crate::observe::conversation::Conversation;
 use crate::observe::event::{EventSender, GatewayEvent};
@@ -59,6 +59,8 @@ pub struct Counts {
     pub tx: Arc<TxCounts>,
     /// Of the link thread.
     pub link: Arc<LinkCounts>,
+    /// Of the control thread.
+    pub call: Arc<CallCounts>,
 }
 
 /// Counters whose growth is worth a line: each is something lost, refused or late.
@@ -80,6 +82,16 @@ const TX_NOTEWORTHY: &[TxCount] = &[
     TxCount::DropRingFull,
     TxCount::EventLost,
     TxCount::SocketError,
+];
+
+const CALL_NOTEWORTHY: &[CallCount] = &[
+    CallCount::SetupFailed,
+    CallCount::RefusedFull,
+    CallCount::RefusedUnknownExtension,
+    CallCount::Leftover,
+    CallCount::Abandoned,
+    CallCount::EventBroken,
+    CallCount::EventOversized,
 ];
 
 /// Starts the log thread; it ends, when all that has been reported is written, once the other end
@@ -204,7 +216,10 @@ impl LogThread {
         let link = LinkCount::ALL
             .iter()
             .map(|what| (what.name(), counts.link.value(*what)));
-        let now: Vec<_> = rx.chain(tx).chain(link).collect();
+        let call = CALL_NOTEWORTHY
+            .iter()
+            .map(|what| (what.name(), counts.call.value(*what)));
+        let now: Vec<_> = rx.chain(tx).chain(link).chain(call).collect();
         let before = |name| {
             self.reported
                 .iter()

@@ -91,11 +91,15 @@ impl Gateway {
             .iter()
             .map(bind)
             .collect::<Result<Vec<_>, _>>()?;
-        let addresses = sockets
+        let addresses: Vec<_> = sockets
             .iter()
             .map(UdpSocket::local_addr)
             .collect::<Result<_, _>>()?;
-        let counts = Counts::default();
+        let control = Control::new(&bound(config, &addresses));
+        let counts = Counts {
+            call: control.counts(),
+            ..Counts::default()
+        };
         let rings = Rings::new();
         let (events, event_inbox, _) = event::channel();
         let meters = Arc::new(LegMeters::new(config.realtime.legs_max));
@@ -131,7 +135,6 @@ impl Gateway {
             counts: Arc::clone(&counts.link),
             legs_max: config.realtime.legs_max,
         };
-        let control = Control::new(config);
         let log = LogParts {
             events: event_inbox,
             event_sender: events.clone(),
@@ -213,6 +216,15 @@ fn bind(extension: &Extension) -> Result<UdpSocket, StartError> {
         address: extension.listen,
         source,
     })
+}
+
+/// The configuration with the ports that were really bound, which Asterisk is to be told.
+fn bound(config: &Config, addresses: &[SocketAddr]) -> Config {
+    let mut config = config.clone();
+    for (extension, address) in config.extensions.iter_mut().zip(addresses) {
+        extension.listen = *address;
+    }
+    config
 }
 
 /// Resolves the translator's address once; the link thread must never wait for a name server.

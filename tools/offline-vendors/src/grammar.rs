@@ -80,25 +80,38 @@ fn english(fixed: &[String]) -> Result<Draft, String> {
     let mut draft = Draft::default();
     for text in fixed {
         draft.jsgf_by_text.insert(text.clone(), text.clone());
-        draft.texts.extend(words(text).into_iter().map(|word| (word.clone(), word)));
+        draft
+            .texts
+            .extend(words(text).into_iter().map(|word| (word.clone(), word)));
     }
     let path = format!("{MODEL_FOLDER}/cmudict-en-us.dict");
     let dictionary = fs::read_to_string(&path)
         .map_err(|error| format!("{path}: {error}; remedy: {MODEL_REMEDY}"))?;
     let mut known = HashSet::new();
     for line in dictionary.lines() {
-        let Some((word, phones)) = line.split_once(' ') else { continue };
+        let Some((word, phones)) = line.split_once(' ') else {
+            continue;
+        };
         let base = word.split_once('(').map_or(word, |(base, _)| base);
         if draft.texts.contains_key(base) {
             known.insert(base.to_owned());
-            draft.pronunciations.push((word.to_owned(), phones.to_owned()));
+            draft
+                .pronunciations
+                .push((word.to_owned(), phones.to_owned()));
         }
     }
-    let mut unknown: Vec<String> =
-        draft.texts.keys().filter(|word| !known.contains(*word)).cloned().collect();
+    let mut unknown: Vec<String> = draft
+        .texts
+        .keys()
+        .filter(|word| !known.contains(*word))
+        .cloned()
+        .collect();
     unknown.sort();
     if !unknown.is_empty() {
-        for (word, spoken) in unknown.iter().zip(spoken_words(&unknown, Language::English)?) {
+        for (word, spoken) in unknown
+            .iter()
+            .zip(spoken_words(&unknown, Language::English)?)
+        {
             add_pronunciations(&mut draft.pronunciations, word, &spoken.concat());
         }
     }
@@ -107,14 +120,20 @@ fn english(fixed: &[String]) -> Result<Draft, String> {
 
 fn french(fixed: &[String]) -> Result<Draft, String> {
     let mut draft = Draft::default();
-    for (index, (text, spoken)) in
-        fixed.iter().zip(spoken_words(fixed, Language::French)?).enumerate()
+    for (index, (text, spoken)) in fixed
+        .iter()
+        .zip(spoken_words(fixed, Language::French)?)
+        .enumerate()
     {
         let mut names = Vec::new();
         for phonemes in &spoken {
             let name = format!("t{index}_{}", names.len());
             if add_pronunciations(&mut draft.pronunciations, &name, phonemes) {
-                let first_text = if names.is_empty() { text.clone() } else { String::new() };
+                let first_text = if names.is_empty() {
+                    text.clone()
+                } else {
+                    String::new()
+                };
                 draft.texts.insert(name.clone(), first_text);
                 names.push(name);
             }
@@ -132,7 +151,11 @@ fn add_pronunciations(list: &mut Vec<(String, String)>, word: &str, phonemes: &s
     let made = pronunciations(phonemes);
     let is_sounded = !made.is_empty();
     for (index, phones) in made.into_iter().enumerate() {
-        let name = if index == 0 { word.to_owned() } else { format!("{word}({})", index + 1) };
+        let name = if index == 0 {
+            word.to_owned()
+        } else {
+            format!("{word}({})", index + 1)
+        };
         list.push((name, phones));
     }
     is_sounded

@@ -96,7 +96,13 @@ impl Recognizer {
             .map(|_| Ear::new(&grammar))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| error.to_string())?;
-        Ok(Self { language, book, grammar, idle: Mutex::new(idle), returned: Condvar::new() })
+        Ok(Self {
+            language,
+            book,
+            grammar,
+            idle: Mutex::new(idle),
+            returned: Condvar::new(),
+        })
     }
 
     /// The language listened for.
@@ -115,7 +121,10 @@ impl Recognizer {
         }
         let mut ear = self.borrow()?;
         let heard = self.listen(&mut ear, samples);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ear);
         self.returned.notify_one();
         heard
     }
@@ -160,7 +169,12 @@ impl Recognizer {
             return Ok(Heard::OutOfBook(Some((text, score))));
         }
         let words = timed_words(&text, &timeline);
-        Ok(Heard::Phrase(Phrase { sentence, text, words, score }))
+        Ok(Heard::Phrase(Phrase {
+            sentence,
+            text,
+            words,
+            score,
+        }))
     }
 
     /// The spoken words (normalised) with start and end in seconds; a text's words share its span.
@@ -195,8 +209,14 @@ impl Recognizer {
 
 impl Ear {
     fn new(grammar: &Grammar) -> Result<Self, DecoderError> {
-        let search = Search::Grammar { jsgf: &grammar.jsgf, words: &grammar.pronunciations };
-        Ok(Self { grammar: Decoder::new(search)?, phones: Decoder::new(Search::Phones)? })
+        let search = Search::Grammar {
+            jsgf: &grammar.jsgf,
+            words: &grammar.pronunciations,
+        };
+        Ok(Self {
+            grammar: Decoder::new(search)?,
+            phones: Decoder::new(Search::Phones)?,
+        })
     }
 }
 
@@ -210,7 +230,12 @@ fn timed_words(text: &str, timeline: &[(String, f32, f32)]) -> Vec<TimedWord> {
             let part: Vec<_> = spoken.by_ref().take(count).collect();
             let start_seconds = part.first().map_or(0.0, |word| word.1);
             let end_seconds = part.last().map_or(start_seconds, |word| word.2);
-            TimedWord { word: bare(&shown), punctuated: shown, start_seconds, end_seconds }
+            TimedWord {
+                word: bare(&shown),
+                punctuated: shown,
+                start_seconds,
+                end_seconds,
+            }
         })
         .collect()
 }
