@@ -209,7 +209,7 @@ fn without_a_worker_an_utterance_is_skipped() {
     assert_eq!(bench.traces(), [(1, Ending::Skipped), (2, Ending::Skipped)]);
 }
 
-/// Goal: a job that never answers holds its leg up for a bounded time, and its late answer is nothing.
+/// Goal: a job that never answers holds its leg up for a bounded time; its late answer is nothing.
 #[test]
 fn a_job_that_never_answers_is_given_up() {
     let mut bench = Bench::new();
