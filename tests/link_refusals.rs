@@ -105,7 +105,7 @@ fn http_requests_are_refused_with_the_right_status() {
 #[test]
 fn a_slow_request_is_refused_in_time() {
     let mut limits = Limits::default();
-    limits.connection.head_wait_max = Duration::from_millis(100);
+    limits.connection.head_wait_max = Duration::from_millis(500);
     let translator = start_loop_with(limits);
     let mut slow = connect(translator.local_addr());
     slow.write_all(b"GET /healthz HT").unwrap();

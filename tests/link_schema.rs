@@ -1,5 +1,5 @@
-//! The published protocol and the code are the same: every message the code can write is valid, every
-//! accepted variant is valid and read, and what the schema forbids is refused.
+//! The published protocol and the code are the same: every message the code can write is valid,
+//! every accepted variant is valid and read, and what the schema forbids is refused.
 //!
 //! The validator below knows the keywords that the schema uses and fails on any other one, so that
 //! the schema cannot say something that is not checked.
@@ -49,19 +49,8 @@ fn check(root: &Value, rule: &Value, value: &Value, at: &str) -> Result<(), Stri
             }
             "const" | "enum" => {}
             "minimum" | "maximum" | "minLength" | "maxLength" | "maxItems" => {
-                // A keyword says nothing about values of another type; `type` does.
-                let size = match keyword.as_str() {
-                    "minLength" | "maxLength" => {
-                        value.as_str().map(|text| text.chars().count() as u64)
-                    }
-                    "maxItems" => value.as_array().map(|items| items.len() as u64),
-                    _ => value.as_u64(),
-                };
-                let Some(size) = size else { continue };
-                let wanted = wanted.as_u64().unwrap();
-                let is_max = keyword.starts_with("max");
-                if is_max && size > wanted || !is_max && size < wanted {
-                    return fail(format!("{size} is against {keyword} {wanted}"));
+                if let Some(why) = size_error(keyword, wanted, value) {
+                    return fail(why);
                 }
             }
             "items" => {
@@ -99,6 +88,19 @@ fn check(root: &Value, rule: &Value, value: &Value, at: &str) -> Result<(), Stri
     Ok(())
 }
 
+/// What is wrong with a size; a keyword says nothing about values of another type, `type` does.
+fn size_error(keyword: &str, wanted: &Value, value: &Value) -> Option<String> {
+    let size = match keyword {
+        "minLength" | "maxLength" => value.as_str().map(|text| text.chars().count() as u64),
+        "maxItems" => value.as_array().map(|items| items.len() as u64),
+        _ => value.as_u64(),
+    }?;
+    let wanted = wanted.as_u64().unwrap();
+    let is_max = keyword.starts_with("max");
+    let is_wrong = if is_max { size > wanted } else { size < wanted };
+    is_wrong.then(|| format!("{size} is against {keyword} {wanted}"))
+}
+
 /// Checks and also that no field is written that the schema does not name.
 fn check_written(value: &Value) {
     let schema = schema();
@@ -111,6 +113,22 @@ fn check_written(value: &Value) {
             "{kind} has an unpublished field {name}"
         );
     }
+}
+
+fn trace(outcome: Outcome, ms: Option<u64>) -> Message<'static> {
+    Message::Trace(Trace {
+        extension: "7777".into(),
+        call_id: "1".into(),
+        utterance: 1,
+        outcome,
+        speech_end: ms,
+        asr_final_ms: ms,
+        queue_ms: ms,
+        mt_ms: ms,
+        tts_first_byte_ms: ms,
+        total_ms: ms,
+        speech_ms: 0,
+    })
 }
 
 /// One message of every kind, each optional field once there and once not.
@@ -143,21 +161,6 @@ fn written() -> Vec<Message<'static>> {
             utterance,
             last,
             data: Data::Bytes(pcm.into()),
-        })
-    };
-    let trace = |outcome, ms: Option<u64>| {
-        Message::Trace(Trace {
-            extension: "7777".into(),
-            call_id: "1".into(),
-            utterance: 1,
-            outcome,
-            speech_end: ms,
-            asr_final_ms: ms,
-            queue_ms: ms,
-            mt_ms: ms,
-            tts_first_byte_ms: ms,
-            total_ms: ms,
-            speech_ms: 0,
         })
     };
     let mut all = vec![
@@ -229,7 +232,8 @@ fn accepted_variants_are_published() {
     for value in [
         json!({"type": "audio", "data": "AAA="}),
         json!({"type": "audio", "extension": "7777", "data": {"type": "Buffer", "data": [1, 2]}}),
-        json!({"type": "session_start", "extension": "1", "language": "en", "target_language": "fr"}),
+        json!({"type": "session_start", "extension": "1", "language": "en",
+            "target_language": "fr"}),
         json!({"type": "session_start", "extension": "1", "language": "en",
             "target_language": "fr", "audio": {"encoding": "s16le"}, "colour": "red"}),
         json!({"type": "session_end"}),

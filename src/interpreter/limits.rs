@@ -31,7 +31,7 @@ pub const UTTERANCE_END_MS_MAX: u64 = 2000;
 /// is repeated.
 pub const REOPEN_MS: [u64; 5] = [0, 250, 500, 1000, 2000];
 
-/// Pause before a stream is tried again that the vendor refuses for a reason that lasts (key, quota).
+/// Pause before a stream is tried again that the vendor refuses for a lasting reason (key, quota).
 pub const REOPEN_REFUSED_MS: u64 = 10_000;
 
 /// Pause before a stream is tried again for which no recogniser was free.

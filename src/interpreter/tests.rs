@@ -3,6 +3,8 @@
 use super::limits::{
     REOPEN_BUSY_MS, REOPEN_MS, REOPEN_REFUSED_MS, STREAM_STABLE_MS, UTTERANCE_END_MS_MAX,
 };
+use proptest::prelude::*;
+
 use super::*;
 use crate::vendor::FailureKind;
 
@@ -209,7 +211,7 @@ fn without_a_worker_an_utterance_is_skipped() {
     assert_eq!(bench.traces(), [(1, Ending::Skipped), (2, Ending::Skipped)]);
 }
 
-/// Goal: a job that never answers holds its leg up for a bounded time, and its late answer is nothing.
+/// Goal: a job that never answers holds its leg up for a bounded time; its late answer is nothing.
 #[test]
 fn a_job_that_never_answers_is_given_up() {
     let mut bench = Bench::new();
@@ -408,4 +410,86 @@ fn context_is_what_was_said_before_within_its_bound() {
     assert_eq!(contexts[..3], ["", "one", "one two"]);
     assert_eq!(contexts[3], format!("one two {}", "x".repeat(400)));
     assert_eq!(contexts[4], "y".repeat(400));
+}
+
+/// Any input, sensible or not.
+fn any_input() -> impl Strategy<Value = Input> {
+    let id = 0..12_u32;
+    let stream = 0..12_u32;
+    let kind = prop_oneof![Just(FailureKind::Transient), Just(FailureKind::Quota)];
+    let failure = prop_oneof![kind.prop_map(vendor_error), Just(JobFailure::Panicked)];
+    let result = prop_oneof![Just(Ok(())), failure.clone().prop_map(Err)];
+    let text = prop_oneof![
+        Just(String::new()),
+        Just("mot".to_owned()),
+        Just("é".repeat(400))
+    ];
+    let event = prop_oneof![
+        Just(RecognitionEvent::Opened),
+        Just(RecognitionEvent::UtteranceEnd),
+        text.clone()
+            .prop_map(|text| RecognitionEvent::Partial { text }),
+        (text.clone(), any::<u64>())
+            .prop_map(|(text, end_ms)| RecognitionEvent::Final { text, end_ms }),
+    ];
+    prop_oneof![
+        1 => (0..2000_u64, any::<u64>())
+            .prop_map(|(samples, timestamp)| Input::Audio { samples, timestamp }),
+        1 => (0..9000_u64).prop_map(|samples| Input::AudioDropped { samples }),
+        1 => id.clone().prop_map(|utterance| Input::JobRefused { utterance }),
+        8 => (stream.clone(), event).prop_map(|(stream, event)| Input::Recognized { stream, event }),
+        1 => (id.clone(), 0..9000_u64)
+            .prop_map(|(utterance, samples)| Input::Spoke { utterance, samples }),
+        2 => (id.clone(), result.clone())
+            .prop_map(|(utterance, result)| Input::SpeechEnded { utterance, result }),
+        1 => (stream.clone(), result)
+            .prop_map(|(stream, result)| Input::StreamEnded { stream, result }),
+        1 => stream.prop_map(|stream| Input::StreamRefused { stream }),
+        2 => (id, prop_oneof![text.prop_map(Ok), failure.prop_map(Err)])
+            .prop_map(|(utterance, result)| Input::Translated { utterance, result }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    /// Law: whatever comes in whatever order, each utterance that was closed ends in exactly one end
+    /// of speech and one trace, one is at work at a time, and nothing is asked for twice.
+    #[test]
+    fn every_utterance_ends_exactly_once(
+        inputs in proptest::collection::vec((any_input(), 0..3000_u64), 0..120),
+    ) {
+        let mut bench = Bench::new();
+        for (input, ms) in inputs {
+            bench.input(input);
+            bench.pass_ms(ms);
+        }
+        bench.input(Input::StreamEnded { stream: bench.streams().len() as u32, result: Ok(()) });
+        // Nobody answers any more: the watchdogs end the rest.
+        for _ in 0..4 * UTTERANCES_MAX {
+            bench.pass_ms(SPEECH_MS_MAX + WATCHDOG_GRACE_MS);
+        }
+        let ids = |wanted: fn(&Output) -> Option<u32>| {
+            let mut ids: Vec<u32> = bench.outputs.iter().filter_map(wanted).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let closed = ids(|output| match output {
+            Output::Transcript { utterance, stability: Stability::Final, .. } => Some(*utterance),
+            _ => None,
+        });
+        let ended = ids(|output| match output {
+            Output::SpeechEnd { utterance } => Some(*utterance),
+            _ => None,
+        });
+        let traced = ids(|output| match output {
+            Output::Trace(trace) => Some(trace.utterance),
+            _ => None,
+        });
+        prop_assert_eq!(&closed, &(1..=closed.len() as u32).collect::<Vec<_>>());
+        prop_assert_eq!(&ended, &closed);
+        prop_assert_eq!(&traced, &closed);
+        let translating = bench.translating();
+        prop_assert!(translating.is_sorted_by(|a, b| a < b), "{:?}", translating);
+    }
 }

@@ -214,7 +214,7 @@ impl Reactor {
                 return;
             }
         }
-        // Without it small messages wait for the peer's acknowledgement; nothing else depends on it.
+        // Without it small messages wait for the peer's acknowledgement; nothing else changes.
         let _ = socket.set_nodelay(true);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
