@@ -84,19 +84,13 @@ pub struct Slot {
     /// The name phrases use in braces.
     pub name: String,
     /// Display text of each value by language; never empty.
-    values: Vec<[Value; 2]>,
-}
-
-#[derive(Clone, Debug)]
-struct Value {
-    display: String,
-    words: Vec<String>,
+    values: Vec<[String; 2]>,
 }
 
 impl Slot {
     /// Display texts of all values in `language`.
     pub fn values(&self, language: Language) -> impl Iterator<Item = &str> {
-        self.values.iter().map(move |pair| pair[language.index()].display.as_str())
+        self.values.iter().map(move |pair| pair[language.index()].as_str())
     }
 }
 
@@ -196,28 +190,42 @@ impl PhraseBook {
 
     /// The sentence this text is, whatever its case and punctuation.
     pub fn find(&self, text: &str, language: Language) -> Option<Sentence> {
-        let spoken = words(text);
+        self.find_spoken(&words(text), language, words)
+    }
+
+    /// The sentence these words are, where `words_of` gives the words of each of its parts.
+    pub fn find_spoken(
+        &self,
+        spoken: &[String],
+        language: Language,
+        words_of: impl Fn(&str) -> Vec<String>,
+    ) -> Option<Sentence> {
         (0..self.phrases.len()).find_map(|phrase| {
             let mut values = Vec::new();
-            self.matches(self.parts(phrase, language), &spoken, language, &mut values)
+            self.matches(self.parts(phrase, language), spoken, language, &words_of, &mut values)
                 .then_some(Sentence { phrase, values })
+        })
+    }
+
+    /// The texts of a sentence's parts in order, slots filled.
+    pub fn part_texts<'a>(
+        &'a self,
+        sentence: &'a Sentence,
+        language: Language,
+    ) -> impl Iterator<Item = &'a str> {
+        self.parts(sentence.phrase, language).iter().map(move |part| match part {
+            Part::Text(fixed) => fixed.as_str(),
+            Part::Slot(slot) => {
+                let chosen = sentence.values.iter().find(|(index, _)| index == slot);
+                let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
+                value.map_or("", |pair| &pair[language.index()])
+            }
         })
     }
 
     /// The sentence as displayed in `language`.
     pub fn text(&self, sentence: &Sentence, language: Language) -> String {
-        let mut text = String::new();
-        for part in self.parts(sentence.phrase, language) {
-            match part {
-                Part::Text(fixed) => text.push_str(fixed),
-                Part::Slot(slot) => {
-                    let chosen = sentence.values.iter().find(|(index, _)| index == slot);
-                    let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
-                    text.push_str(value.map_or("", |pair| &pair[language.index()].display));
-                }
-            }
-        }
-        capitalised(&text)
+        capitalised(&self.part_texts(sentence, language).collect::<String>())
     }
 
     /// Translates every sentence of `text`; `None` when one of them is not in the book.
@@ -245,6 +253,7 @@ impl PhraseBook {
         parts: &[Part],
         spoken: &[String],
         language: Language,
+        words_of: &impl Fn(&str) -> Vec<String>,
         values: &mut Vec<(usize, usize)>,
     ) -> bool {
         let Some((first, rest)) = parts.split_first() else {
@@ -252,14 +261,14 @@ impl PhraseBook {
         };
         match first {
             Part::Text(fixed) => spoken
-                .strip_prefix(words(fixed).as_slice())
-                .is_some_and(|after| self.matches(rest, after, language, values)),
+                .strip_prefix(words_of(fixed).as_slice())
+                .is_some_and(|after| self.matches(rest, after, language, words_of, values)),
             Part::Slot(slot) => {
                 for (index, pair) in self.slots[*slot].values.iter().enumerate() {
-                    let value = &pair[language.index()].words;
+                    let value = words_of(&pair[language.index()]);
                     if let Some(after) = spoken.strip_prefix(value.as_slice()) {
                         values.push((*slot, index));
-                        if self.matches(rest, after, language, values) {
+                        if self.matches(rest, after, language, words_of, values) {
                             return true;
                         }
                         values.pop();
@@ -329,17 +338,14 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for entry in raw {
-        let mut values: Vec<[Value; 2]> =
-            entry.values.iter().map(|pair| [value(&pair.en), value(&pair.fr)]).collect();
+        let mut values: Vec<[String; 2]> =
+            entry.values.iter().map(|pair| [pair.en.clone(), pair.fr.clone()]).collect();
         for each in &entry.each {
             let base = by_name.get(&each.slot).ok_or_else(|| {
                 BookError(format!("slot \"{}\" uses unknown slot \"{}\"", entry.name, each.slot))
             })?;
-            values.extend(slots[*base].values.iter().map(|pair| {
-                [
-                    value(&each.en.replace("{}", &pair[0].display)),
-                    value(&each.fr.replace("{}", &pair[1].display)),
-                ]
+            values.extend(slots[*base].values.iter().map(|[en, fr]| {
+                [each.en.replace("{}", en), each.fr.replace("{}", fr)]
             }));
         }
         if values.is_empty() || values.len() > SLOT_VALUES_MAX {
@@ -348,7 +354,7 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
                 entry.name
             )));
         }
-        if values.iter().flatten().any(|value| value.words.is_empty()) {
+        if values.iter().flatten().any(|value| words(value).is_empty()) {
             return Err(BookError(format!("slot \"{}\" has a value without words", entry.name)));
         }
         if by_name.insert(entry.name.clone(), slots.len()).is_some() {
@@ -357,10 +363,6 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
         slots.push(Slot { name: entry.name.clone(), values });
     }
     Ok(slots)
-}
-
-fn value(display: &str) -> Value {
-    Value { display: display.to_owned(), words: words(display) }
 }
 
 fn read_phrase(raw: &RawPair, slots: &[Slot]) -> Result<Phrase, BookError> {
