@@ -84,21 +84,13 @@ pub struct Slot {
     /// The name phrases use in braces.
     pub name: String,
     /// Display text of each value by language; never empty.
-    values: Vec<[Value; 2]>,
-}
-
-#[derive(Clone, Debug)]
-struct Value {
-    display: String,
-    words: Vec<String>,
+    values: Vec<[String; 2]>,
 }
 
 impl Slot {
     /// Display texts of all values in `language`.
     pub fn values(&self, language: Language) -> impl Iterator<Item = &str> {
-        self.values
-            .iter()
-            .map(move |pair| pair[language.index()].display.as_str())
+        self.values.iter().map(move |pair| pair[language.index()].as_str())
     }
 }
 
@@ -138,10 +130,7 @@ impl PhraseBook {
         let raw: RawBook =
             toml::from_str(toml_text).map_err(|error| BookError(error.to_string()))?;
         if raw.version != BOOK_VERSION {
-            return Err(BookError(format!(
-                "version {} is not {BOOK_VERSION}",
-                raw.version
-            )));
+            return Err(BookError(format!("version {} is not {BOOK_VERSION}", raw.version)));
         }
         let slots = read_slots(&raw.slot)?;
         let phrases = raw
@@ -177,16 +166,12 @@ impl PhraseBook {
 
     /// The parts of a phrase; empty for an index past the end.
     pub fn parts(&self, phrase: usize, language: Language) -> &[Part] {
-        self.phrases
-            .get(phrase)
-            .map_or(&[], |phrase| &phrase.parts[language.index()])
+        self.phrases.get(phrase).map_or(&[], |phrase| &phrase.parts[language.index()])
     }
 
     /// The phrase as written in the file, slots in braces.
     pub fn template(&self, phrase: usize, language: Language) -> &str {
-        self.phrases
-            .get(phrase)
-            .map_or("", |phrase| &phrase.template[language.index()])
+        self.phrases.get(phrase).map_or("", |phrase| &phrase.template[language.index()])
     }
 
     /// One sentence of `phrase`: `pick(slot name, number of values)` chooses each slot's value.
@@ -205,28 +190,42 @@ impl PhraseBook {
 
     /// The sentence this text is, whatever its case and punctuation.
     pub fn find(&self, text: &str, language: Language) -> Option<Sentence> {
-        let spoken = words(text);
+        self.find_spoken(&words(text), language, words)
+    }
+
+    /// The sentence these words are, where `words_of` gives the words of each of its parts.
+    pub fn find_spoken(
+        &self,
+        spoken: &[String],
+        language: Language,
+        words_of: impl Fn(&str) -> Vec<String>,
+    ) -> Option<Sentence> {
         (0..self.phrases.len()).find_map(|phrase| {
             let mut values = Vec::new();
-            self.matches(self.parts(phrase, language), &spoken, language, &mut values)
+            self.matches(self.parts(phrase, language), spoken, language, &words_of, &mut values)
                 .then_some(Sentence { phrase, values })
+        })
+    }
+
+    /// The texts of a sentence's parts in order, slots filled.
+    pub fn part_texts<'a>(
+        &'a self,
+        sentence: &'a Sentence,
+        language: Language,
+    ) -> impl Iterator<Item = &'a str> {
+        self.parts(sentence.phrase, language).iter().map(move |part| match part {
+            Part::Text(fixed) => fixed.as_str(),
+            Part::Slot(slot) => {
+                let chosen = sentence.values.iter().find(|(index, _)| index == slot);
+                let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
+                value.map_or("", |pair| &pair[language.index()])
+            }
         })
     }
 
     /// The sentence as displayed in `language`.
     pub fn text(&self, sentence: &Sentence, language: Language) -> String {
-        let mut text = String::new();
-        for part in self.parts(sentence.phrase, language) {
-            match part {
-                Part::Text(fixed) => text.push_str(fixed),
-                Part::Slot(slot) => {
-                    let chosen = sentence.values.iter().find(|(index, _)| index == slot);
-                    let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
-                    text.push_str(value.map_or("", |pair| &pair[language.index()].display));
-                }
-            }
-        }
-        capitalised(&text)
+        capitalised(&self.part_texts(sentence, language).collect::<String>())
     }
 
     /// Translates every sentence of `text`; `None` when one of them is not in the book.
@@ -254,6 +253,7 @@ impl PhraseBook {
         parts: &[Part],
         spoken: &[String],
         language: Language,
+        words_of: &impl Fn(&str) -> Vec<String>,
         values: &mut Vec<(usize, usize)>,
     ) -> bool {
         let Some((first, rest)) = parts.split_first() else {
@@ -261,14 +261,14 @@ impl PhraseBook {
         };
         match first {
             Part::Text(fixed) => spoken
-                .strip_prefix(words(fixed).as_slice())
-                .is_some_and(|after| self.matches(rest, after, language, values)),
+                .strip_prefix(words_of(fixed).as_slice())
+                .is_some_and(|after| self.matches(rest, after, language, words_of, values)),
             Part::Slot(slot) => {
                 for (index, pair) in self.slots[*slot].values.iter().enumerate() {
-                    let value = &pair[language.index()].words;
+                    let value = words_of(&pair[language.index()]);
                     if let Some(after) = spoken.strip_prefix(value.as_slice()) {
                         values.push((*slot, index));
-                        if self.matches(rest, after, language, values) {
+                        if self.matches(rest, after, language, words_of, values) {
                             return true;
                         }
                         values.pop();
@@ -292,10 +292,7 @@ impl PhraseBook {
             for pair in spoken.windows(2) {
                 if pair[1].0.starts_with(&pair[0].0) {
                     let names = [pair[0].1, pair[1].1].map(|index| self.template(index, language));
-                    return Err(BookError(format!(
-                        "\"{}\" begins \"{}\"",
-                        names[0], names[1]
-                    )));
+                    return Err(BookError(format!("\"{}\" begins \"{}\"", names[0], names[1])));
                 }
             }
         }
@@ -341,23 +338,14 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for entry in raw {
-        let mut values: Vec<[Value; 2]> = entry
-            .values
-            .iter()
-            .map(|pair| [value(&pair.en), value(&pair.fr)])
-            .collect();
+        let mut values: Vec<[String; 2]> =
+            entry.values.iter().map(|pair| [pair.en.clone(), pair.fr.clone()]).collect();
         for each in &entry.each {
             let base = by_name.get(&each.slot).ok_or_else(|| {
-                BookError(format!(
-                    "slot \"{}\" uses unknown slot \"{}\"",
-                    entry.name, each.slot
-                ))
+                BookError(format!("slot \"{}\" uses unknown slot \"{}\"", entry.name, each.slot))
             })?;
-            values.extend(slots[*base].values.iter().map(|pair| {
-                [
-                    value(&each.en.replace("{}", &pair[0].display)),
-                    value(&each.fr.replace("{}", &pair[1].display)),
-                ]
+            values.extend(slots[*base].values.iter().map(|[en, fr]| {
+                [each.en.replace("{}", en), each.fr.replace("{}", fr)]
             }));
         }
         if values.is_empty() || values.len() > SLOT_VALUES_MAX {
@@ -366,28 +354,15 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
                 entry.name
             )));
         }
-        if values.iter().flatten().any(|value| value.words.is_empty()) {
-            return Err(BookError(format!(
-                "slot \"{}\" has a value without words",
-                entry.name
-            )));
+        if values.iter().flatten().any(|value| words(value).is_empty()) {
+            return Err(BookError(format!("slot \"{}\" has a value without words", entry.name)));
         }
         if by_name.insert(entry.name.clone(), slots.len()).is_some() {
             return Err(BookError(format!("slot \"{}\" is there twice", entry.name)));
         }
-        slots.push(Slot {
-            name: entry.name.clone(),
-            values,
-        });
+        slots.push(Slot { name: entry.name.clone(), values });
     }
     Ok(slots)
-}
-
-fn value(display: &str) -> Value {
-    Value {
-        display: display.to_owned(),
-        words: words(display),
-    }
 }
 
 fn read_phrase(raw: &RawPair, slots: &[Slot]) -> Result<Phrase, BookError> {
@@ -409,16 +384,10 @@ fn read_phrase(raw: &RawPair, slots: &[Slot]) -> Result<Phrase, BookError> {
             raw.en, raw.fr
         )));
     }
-    if parts
-        .iter()
-        .any(|parts| !parts.iter().any(|part| matches!(part, Part::Text(_))))
-    {
+    if parts.iter().any(|parts| !parts.iter().any(|part| matches!(part, Part::Text(_)))) {
         return Err(BookError(format!("\"{}\" is only slots", raw.en)));
     }
-    Ok(Phrase {
-        template: [raw.en.clone(), raw.fr.clone()],
-        parts,
-    })
+    Ok(Phrase { template: [raw.en.clone(), raw.fr.clone()], parts })
 }
 
 fn read_parts(template: &str, slots: &[Slot]) -> Result<Vec<Part>, BookError> {
@@ -428,10 +397,9 @@ fn read_parts(template: &str, slots: &[Slot]) -> Result<Vec<Part>, BookError> {
         let (name, after) = after
             .split_once('}')
             .ok_or_else(|| BookError(format!("\"{template}\" has an open brace")))?;
-        let slot = slots
-            .iter()
-            .position(|slot| slot.name == name)
-            .ok_or_else(|| BookError(format!("\"{template}\" uses unknown slot \"{name}\"")))?;
+        let slot = slots.iter().position(|slot| slot.name == name).ok_or_else(|| {
+            BookError(format!("\"{template}\" uses unknown slot \"{name}\""))
+        })?;
         if !before.is_empty() {
             parts.push(Part::Text(before.to_owned()));
         }
@@ -463,14 +431,8 @@ mod tests {
             for pick in [0, 3, 1000] {
                 let sentence = book.sentence(phrase, |_, _| pick);
                 let [en, fr] = Language::ALL.map(|language| book.text(&sentence, language));
-                assert_eq!(
-                    book.translate(&en, Language::English, Language::French),
-                    Some(fr.clone())
-                );
-                assert_eq!(
-                    book.translate(&fr, Language::French, Language::English),
-                    Some(en)
-                );
+                assert_eq!(book.translate(&en, Language::English, Language::French), Some(fr.clone()));
+                assert_eq!(book.translate(&fr, Language::French, Language::English), Some(en));
             }
         }
     }
@@ -480,10 +442,7 @@ mod tests {
     fn case_and_punctuation_are_ignored_words_are_not() {
         let book = PhraseBook::built_in();
         let to_french = |text| book.translate(text, Language::English, Language::French);
-        assert_eq!(
-            to_french("YES OF COURSE!").as_deref(),
-            Some("Oui, bien sûr.")
-        );
+        assert_eq!(to_french("YES OF COURSE!").as_deref(), Some("Oui, bien sûr."));
         assert_eq!(
             to_french("i would like to book a table for three people on monday").as_deref(),
             Some("Je voudrais réserver une table pour trois personnes lundi.")
@@ -503,18 +462,9 @@ mod tests {
         let faults = [
             ("version = 2\nphrase = []", "version"),
             ("version = 1\nphrase = []", "1 to"),
-            (
-                "version = 1\n[[phrase]]\nen = \"a {x}\"\nfr = \"b\"",
-                "unknown slot",
-            ),
-            (
-                "version = 1\n[[phrase]]\nen = \"a {x\"\nfr = \"b\"",
-                "open brace",
-            ),
-            (
-                "version = 1\nother = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"",
-                "unknown field",
-            ),
+            ("version = 1\n[[phrase]]\nen = \"a {x}\"\nfr = \"b\"", "unknown slot"),
+            ("version = 1\n[[phrase]]\nen = \"a {x\"\nfr = \"b\"", "open brace"),
+            ("version = 1\nother = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"", "unknown field"),
             (
                 "version = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"\n[[phrase]]\nen = \"a c\"\nfr = \"d\"",
                 "begins",

@@ -96,13 +96,7 @@ impl Recognizer {
             .map(|_| Ear::new(&grammar))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| error.to_string())?;
-        Ok(Self {
-            language,
-            book,
-            grammar,
-            idle: Mutex::new(idle),
-            returned: Condvar::new(),
-        })
+        Ok(Self { language, book, grammar, idle: Mutex::new(idle), returned: Condvar::new() })
     }
 
     /// The language listened for.
@@ -121,10 +115,7 @@ impl Recognizer {
         }
         let mut ear = self.borrow()?;
         let heard = self.listen(&mut ear, samples);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(ear);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
         self.returned.notify_one();
         heard
     }
@@ -153,9 +144,18 @@ impl Recognizer {
         let Some(best) = ear.grammar.hypothesis() else {
             return Ok(Heard::OutOfBook(None));
         };
-        let timeline = self.timeline(&mut ear.grammar);
-        let spoken: Vec<&str> = timeline.iter().map(|(word, ..)| word.as_str()).collect();
-        let Some(sentence) = self.book.find(&spoken.join(" "), self.language) else {
+        let spans: Vec<Span> = ear
+            .grammar
+            .segments(SEGMENTS_MAX)
+            .into_iter()
+            .filter_map(|segment| {
+                let word = self.grammar.spoken_word(&segment.word)?.to_owned();
+                Some((word, frame_seconds(segment.first_frame), frame_seconds(segment.last_frame + 1)))
+            })
+            .collect();
+        let spoken: Vec<String> = spans.iter().map(|(word, ..)| word.clone()).collect();
+        let words_of = |text: &str| self.grammar.spoken(text).to_vec();
+        let Some(sentence) = self.book.find_spoken(&spoken, self.language, words_of) else {
             return Ok(Heard::OutOfBook(None));
         };
         let text = self.book.text(&sentence, self.language);
@@ -168,60 +168,57 @@ impl Recognizer {
         if score < GATE_SCORE_MIN[self.language as usize] {
             return Ok(Heard::OutOfBook(Some((text, score))));
         }
-        let words = timed_words(&text, &timeline);
-        Ok(Heard::Phrase(Phrase {
-            sentence,
-            text,
-            words,
-            score,
-        }))
+        let words = timed_words(&text, &self.timeline(&sentence, &spans));
+        Ok(Heard::Phrase(Phrase { sentence, text, words, score }))
     }
 
-    /// The spoken words (normalised) with start and end in seconds; a text's words share its span.
-    fn timeline(&self, decoder: &mut Decoder) -> Vec<(String, f32, f32)> {
-        let mut spans: Vec<(&str, u32, u32)> = Vec::new();
-        for segment in decoder.segments(SEGMENTS_MAX) {
-            match self.grammar.text_of(&segment.word) {
-                None => {}
-                Some("") => {
-                    if let Some(open) = spans.last_mut() {
-                        open.2 = segment.last_frame;
-                    }
-                }
-                Some(text) => spans.push((text, segment.first_frame, segment.last_frame)),
-            }
-        }
+    /// The written words (normalised) of a sentence, each with its time.
+    fn timeline(&self, sentence: &Sentence, spans: &[Span]) -> Vec<Span> {
         let mut timeline = Vec::new();
-        for (text, first_frame, last_frame) in spans {
-            let (start, end) = (frame_seconds(first_frame), frame_seconds(last_frame + 1));
-            let letters = text.chars().filter(|c| *c != ' ').count().max(1) as f32;
-            let mut at = start;
-            for word in words(text) {
-                let share = word.chars().count() as f32 / letters;
-                let word_end = (at + share * (end - start)).min(end);
-                timeline.push((word, at, word_end));
-                at = word_end;
-            }
+        let mut rest = spans;
+        for text in self.book.part_texts(sentence, self.language) {
+            let (own, after) = rest.split_at(self.grammar.spoken(text).len().min(rest.len()));
+            rest = after;
+            timeline.extend(spread(words(text), own));
         }
         timeline
     }
 }
 
+/// A word with its start and end in seconds.
+type Span = (String, f32, f32);
+
+/// Lays written words over spoken ones: one on one, or by their letters over the whole span.
+fn spread(written: Vec<String>, spoken: &[Span]) -> Vec<Span> {
+    if written.len() == spoken.len() {
+        return written.into_iter().zip(spoken).map(|(w, (_, start, end))| (w, *start, *end)).collect();
+    }
+    let (start, end) = match (spoken.first(), spoken.last()) {
+        (Some(first), Some(last)) => (first.1, last.2),
+        _ => (0.0, 0.0),
+    };
+    let letters: usize = written.iter().map(|word| word.chars().count()).sum();
+    let per_letter = (end - start) / letters.max(1) as f32;
+    let mut at = start;
+    written
+        .into_iter()
+        .map(|word| {
+            let word_start = at;
+            at = (at + per_letter * word.chars().count() as f32).min(end);
+            (word, word_start, at)
+        })
+        .collect()
+}
+
 impl Ear {
     fn new(grammar: &Grammar) -> Result<Self, DecoderError> {
-        let search = Search::Grammar {
-            jsgf: &grammar.jsgf,
-            words: &grammar.pronunciations,
-        };
-        Ok(Self {
-            grammar: Decoder::new(search)?,
-            phones: Decoder::new(Search::Phones)?,
-        })
+        let search = Search::Grammar { jsgf: &grammar.jsgf, words: &grammar.pronunciations };
+        Ok(Self { grammar: Decoder::new(search)?, phones: Decoder::new(Search::Phones)? })
     }
 }
 
 /// Lays the displayed words of `text` over the spoken ones; a displayed word may be several spoken ones.
-fn timed_words(text: &str, timeline: &[(String, f32, f32)]) -> Vec<TimedWord> {
+fn timed_words(text: &str, timeline: &[Span]) -> Vec<TimedWord> {
     let mut spoken = timeline.iter();
     display_words(text)
         .into_iter()
@@ -230,12 +227,7 @@ fn timed_words(text: &str, timeline: &[(String, f32, f32)]) -> Vec<TimedWord> {
             let part: Vec<_> = spoken.by_ref().take(count).collect();
             let start_seconds = part.first().map_or(0.0, |word| word.1);
             let end_seconds = part.last().map_or(start_seconds, |word| word.2);
-            TimedWord {
-                word: bare(&shown),
-                punctuated: shown,
-                start_seconds,
-                end_seconds,
-            }
+            TimedWord { word: bare(&shown), punctuated: shown, start_seconds, end_seconds }
         })
         .collect()
 }
