@@ -13,6 +13,8 @@ cd "$(dirname "$0")/../.."
 readonly OUT=artefacts/demo
 readonly BIN=target/release
 readonly VENDORS=127.0.0.1:4010
+# What the stand-ins are told to accept, as a vendor accepts an account's key.
+readonly KEY=key-for-the-demo
 readonly TRANSLATOR_PORT=3002
 declare -rA RTP_PORT=([7777]=5000 [8888]=5001)
 declare -rA LANGUAGE=([7777]=en [8888]=fr)
@@ -104,7 +106,8 @@ length_ms() { # file
 }
 
 start_vendors() {
-  exec {vendors_out}< <(exec "$BIN/offline-vendors" serve --listen "$VENDORS" 2>&1)
+  exec {vendors_out}< <(exec "$BIN/offline-vendors" serve --listen "$VENDORS" --deepgram-key "$KEY" \
+    --deepl-key "$KEY" --elevenlabs-key "$KEY" 2>&1)
   vendors_pid=$!
   wait_for_line "$vendors_out" 'listening on' offline-vendors "$OUT/offline-vendors.log"
   # Nobody reads on: its further lines go to a file.
@@ -113,7 +116,7 @@ start_vendors() {
 
 start_diglot() {
   exec {diglot_out}< <(
-    export DEEPGRAM_API_KEY=offline DEEPL_API_KEY=offline ELEVENLABS_API_KEY=offline
+    export DEEPGRAM_API_KEY=$KEY DEEPL_API_KEY=$KEY ELEVENLABS_API_KEY=$KEY
     exec "$BIN/diglot" run --config tools/demo/demo.toml 2>&1
   )
   diglot_pid=$!
