@@ -9,12 +9,12 @@ use super::product_process::Process;
 
 /// Making the recogniser's grammars takes less than a second; a busy machine gets more.
 const READY_WAIT: Duration = Duration::from_secs(30);
-/// Stand-ins want a key to be there, as the vendors do.
-const KEYS: [(&str, &str); 3] = [
-    ("DEEPGRAM_API_KEY", "offline"),
-    ("DEEPL_API_KEY", "offline"),
-    ("ELEVENLABS_API_KEY", "offline"),
-];
+/// What the stand-ins are told to accept, and the product to send.
+const KEY: &str = "key-for-tests";
+const KEY_VARIABLES: [&str; 3] = ["DEEPGRAM_API_KEY", "DEEPL_API_KEY", "ELEVENLABS_API_KEY"];
+/// By language: the voices that the stand-ins have.
+const VOICES: [(&str, &str); 2] = [("en", "offline-en-slt"), ("fr", "offline-fr-espeak")];
+const KEY_OPTIONS: [&str; 3] = ["--deepgram-key", "--deepl-key", "--elevenlabs-key"];
 /// The two extensions of a configuration with nothing in it.
 const EXTENSIONS: [&str; 2] = ["7777", "8888"];
 
@@ -31,6 +31,7 @@ impl Vendors {
     pub fn start() -> Self {
         let mut command = Command::new(program("offline-vendors"));
         command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(KEY_OPTIONS.iter().flat_map(|option| [*option, KEY]));
         let process = Process::start("offline-vendors", &mut command);
         let line = process.wait_for_line("listening on ", READY_WAIT);
         let address = address_in(&line);
@@ -101,7 +102,9 @@ pub fn program(name: &str) -> PathBuf {
 
 fn diglot(command: &str) -> Command {
     let mut started = Command::new(env!("CARGO_BIN_EXE_diglot"));
-    started.arg(command).envs(KEYS);
+    started
+        .arg(command)
+        .envs(KEY_VARIABLES.map(|name| (name, KEY)));
     started
 }
 
@@ -137,6 +140,9 @@ fn translator_options(command: &mut Command, vendors: &Vendors, port: u16) {
         "elevenlabs.url",
         &format!("http://{}", vendors.address),
     );
+    for (language, voice) in VOICES {
+        set(command, &format!("elevenlabs.voices.{language}"), voice);
+    }
 }
 
 fn set(command: &mut Command, key: &str, value: &str) {

@@ -1,6 +1,5 @@
 //! Speech for tests: phrases said by synthetic callers, and what a recording says.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,41 +56,43 @@ pub struct Clip {
 /// Has a synthetic caller of this language say a text, for a phone with this codec.
 pub fn say(folder: &Path, codec: &str, language: Language, text: &str) -> Clip {
     let letters = text.chars().filter(|letter| letter.is_ascii_alphanumeric());
-    let name: String = letters.collect();
-    let wide = folder.join(format!("{name}-wide.wav"));
-    let file = folder.join(format!("{name}.wav"));
-    let speak = ["speak", "--language", language.code(), "--out"].map(OsStr::new);
-    run(Command::new(program("offline-vendors"))
-        .args(speak)
-        .arg(&wide)
-        .arg(text));
-    run(Command::new("sox")
-        .arg(&wide)
-        .args(["-r", sample_rate(codec), "-c1", "-b16"])
-        .arg(&file));
+    let file = folder.join(format!("{}-{codec}.wav", letters.collect::<String>()));
+    let mut command = Command::new(program("offline-vendors"));
+    command.args([
+        "speak",
+        "--language",
+        language.code(),
+        "--rate-hz",
+        rate_hz(codec),
+    ]);
+    command.arg("--out").arg(&file).arg(text);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", text_of(&output));
     let reader = hound::WavReader::open(&file).unwrap();
     let length_s = f64::from(reader.duration()) / f64::from(reader.spec().sample_rate);
     Clip { file, length_s }
 }
 
-/// The phrases that a recording holds, in order.
+/// What a recording says: phrases of the book in order, and "null" for each utterance that is none.
 pub fn recognise(recording: &Path, language: Language) -> Vec<String> {
-    let listen = ["recognize", "--language", language.code()].map(OsStr::new);
     let mut command = Command::new(program("offline-vendors"));
-    let said = run(command.args(listen).arg(recording));
-    said.lines().map(str::to_owned).collect()
+    command
+        .args(["recognize", "--language", language.code()])
+        .arg(recording);
+    let output = command.output().unwrap();
+    // 1 says that something was not understood: it is for the test to say what that means.
+    let is_listened = matches!(output.status.code(), Some(0 | 1));
+    assert!(is_listened, "{command:?}: {}", text_of(&output));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    // Each line is: begin, end, text.
+    lines
+        .lines()
+        .filter_map(|line| line.split('\t').nth(2))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What a phone's codec carries, in Hz.
-fn sample_rate(codec: &str) -> &'static str {
+fn rate_hz(codec: &str) -> &'static str {
     if codec == "l16" { "16000" } else { "8000" }
-}
-
-/// Runs a program to its end and returns what it wrote to stdout.
-fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", text_of(&output));
-    String::from_utf8(output.stdout).unwrap()
 }
