@@ -6,7 +6,8 @@
 //! ```
 //! Direction of imports: `main → topology → {tile, call, asterisk, link, translator}`;
 //! `tile → net, rt`; `translator → interpreter, vendor, link`. `call` and `interpreter` do no I/O.
-//! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry `diglot_rt::msg`.
+//! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry
+//! `diglot_rt::msg`.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod asterisk;

@@ -1,5 +1,6 @@
 //! Goal: keys are found where they may be, missed only where they are needed, and never printed.
-//! Method: recognisable keys in every place that takes one; whatever is printed is searched for them.
+//! Method: recognisable keys in every place that takes one; whatever is printed is searched for
+//! them.
 
 #[allow(dead_code)]
 mod config_support;

@@ -1,7 +1,7 @@
 //! Goal: whatever the translator does (absent, killed, silent, talking nonsense), callers get their
 //! packet on every tick, and are interpreted again as soon as it can be.
-//! Method: a whole gateway in this process; the translator is the real one in loop mode, or a socket
-//! of this test that misbehaves on purpose.
+//! Method: a whole gateway in this process; the translator is the real one in loop mode, or a
+//! socket of this test that misbehaves on purpose.
 
 mod gateway_support;
 

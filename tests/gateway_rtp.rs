@@ -1,5 +1,5 @@
-//! Goal: without Asterisk, RTP sources become legs, pairs hear each other and nobody else, and every
-//! leg gets its packet on every tick whatever arrives.
+//! Goal: without Asterisk, RTP sources become legs, pairs hear each other and nobody else, and
+//! every leg gets its packet on every tick whatever arrives.
 //! Method: a whole gateway and a looping translator in this process; phones known by their tones.
 
 mod gateway_support;

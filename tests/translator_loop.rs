@@ -121,8 +121,8 @@ fn health_tells_state_and_counters() {
 }
 
 /// Measures, asserts nothing: what one message of 20 ms costs the I/O thread, there and back, and
-/// how long it takes, with 500 sessions. Method: one message at a time, so every one pays for its own
-/// wake-up; CPU time from the scheduler's account of the thread.
+/// how long it takes, with 500 sessions. Method: one message at a time, so every one pays for its
+/// own wake-up; CPU time from the scheduler's account of the thread.
 ///
 /// `cargo test --release -p diglot --test translator_loop -- --ignored --nocapture`
 #[test]

@@ -1,5 +1,5 @@
-//! Goal: a Deepgram stream ends in time, and its failure is told for what it is, whatever the vendor
-//! does. Method: the client against a server on loopback that breaks every rule in turn.
+//! Goal: a Deepgram stream ends in time, and its failure is told for what it is, whatever the
+//! vendor does. Method: the client against a server on loopback that breaks every rule in turn.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -264,8 +264,8 @@ fn vendor_that_falls_silent_is_given_up() {
     server.finish();
 }
 
-/// Goal: a vendor that stops reading costs bounded memory and bounded time, and the audio it did not
-/// take is counted; the sender never waits.
+/// Goal: a vendor that stops reading costs bounded memory and bounded time, and the audio it did
+/// not take is counted; the sender never waits.
 #[test]
 fn vendor_that_stops_reading_is_given_up_and_its_audio_counted() {
     let timeouts = Timeouts {

@@ -196,7 +196,8 @@ fn passing_failures_before_the_first_sample_are_repeated() {
     }
 }
 
-/// Cut, reset and stalled after the first samples: told as failed, with what was heard, never again.
+/// Cut, reset and stalled after the first samples: told as failed, with what was heard, never
+/// again.
 #[test]
 fn failures_after_the_first_sample_are_not_repeated() {
     type End = fn(Connection);

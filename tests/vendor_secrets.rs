@@ -1,6 +1,7 @@
 //! Goal: the stream is heard through TLS, an unknown certificate ends it, and no log line, at any
 //! level, of any library, ever holds a key.
-//! Method: a TLS server on loopback with a certificate for "localhost", and a logger that keeps all.
+//! Method: a TLS server on loopback with a certificate for "localhost", and a logger that keeps
+//! all.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 

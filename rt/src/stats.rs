@@ -32,7 +32,12 @@ impl Counter {
 /// Declares an enumeration of things that are counted and its table of single-writer counters.
 #[macro_export]
 macro_rules! counted {
-    ($(#[$meta:meta])* $name:ident, $counts:ident { $($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)? }) => {
+    (
+        $(#[$meta:meta])*
+        $name:ident, $counts:ident {
+            $($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)?
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[repr(usize)]

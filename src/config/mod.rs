@@ -45,8 +45,9 @@
 //! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
 //!
 //! If the file lists no `[[extension]]`, the two that variables name are partners; if they name
-//! none, 7777 (`en`, `127.0.0.1:5000`) and 8888 (`fr`, `127.0.0.1:5001`) are. At most 16 extensions.
-//! Relative paths start from the folder of the TOML file, those of flags from the working folder.
+//! none, 7777 (`en`, `127.0.0.1:5000`) and 8888 (`fr`, `127.0.0.1:5001`) are. At most 16
+//! extensions. Relative paths start from the folder of the TOML file, those of flags from the
+//! working folder.
 //!
 //! | Variable | What it says |
 //! |---|---|
@@ -57,10 +58,10 @@
 //! | `DEEPGRAM_API_KEY`, `DEEPL_API_KEY` | keys |
 //! | `ELEVENLABS_API_KEY`, `HUME_API_KEY` | keys |
 //!
-//! HTTP and WebSocket share the translator's one port: `diglot translator`, and `diglot run` without
-//! a `link.url`, ignore `WEBSOCKET_PORT` and say so if it names another. An empty variable is an
-//! unset one. Where a TOML file lists the extensions, variables of others have no effect, so that
-//! two stacks can share one environment file.
+//! HTTP and WebSocket share the translator's one port: `diglot translator`, and `diglot run`
+//! without a `link.url`, ignore `WEBSOCKET_PORT` and say so if it names another. An empty variable
+//! is an unset one. Where a TOML file lists the extensions, variables of others have no effect, so
+//! that two stacks can share one environment file.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! The log thread: takes the events of tiles, link and control, and writes what people should read.
 //!
-//! It also tells the control thread what only tiles can see: sources that no leg owns, and legs that
-//! have fallen silent. Everything it reads is bounded, and whoever is faster than it loses lines,
-//! not audio.
+//! It also tells the control thread what only tiles can see: sources that no leg owns, and legs
+//! that have fallen silent. Everything it reads is bounded, and whoever is faster than it loses
+//! lines, not audio.
 
 use std::collections::HashMap;
 use std::sync::Arc;

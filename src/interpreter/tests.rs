@@ -437,7 +437,8 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(samples, timestamp)| Input::Audio { samples, timestamp }),
         1 => (0..9000_u64).prop_map(|samples| Input::AudioDropped { samples }),
         1 => id.clone().prop_map(|utterance| Input::JobRefused { utterance }),
-        8 => (stream.clone(), event).prop_map(|(stream, event)| Input::Recognized { stream, event }),
+        8 => (stream.clone(), event)
+            .prop_map(|(stream, event)| Input::Recognized { stream, event }),
         1 => (id.clone(), 0..9000_u64)
             .prop_map(|(utterance, samples)| Input::Spoke { utterance, samples }),
         2 => (id.clone(), result.clone())
@@ -451,10 +452,13 @@ fn any_input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(100)
+    })]
 
-    /// Law: whatever comes in whatever order, each utterance that was closed ends in exactly one end
-    /// of speech and one trace, one is at work at a time, and nothing is asked for twice.
+    /// Law: whatever comes in whatever order, each utterance that was closed ends in exactly one
+    /// end of speech and one trace, one is at work at a time, and nothing is asked for twice.
     #[test]
     fn every_utterance_ends_exactly_once(
         inputs in proptest::collection::vec((any_input(), 0..3000_u64), 0..120),

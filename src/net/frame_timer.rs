@@ -61,8 +61,8 @@ fn timespec(at: Micros) -> Timespec {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the timer fires on its absolute grid, and a late reader does not get a second alarm for
-    //! the same slot. Method: real time, lower bounds only.
+    //! Goal: the timer fires on its absolute grid, and a late reader does not get a second alarm
+    //! for the same slot. Method: real time, lower bounds only.
 
     use super::*;
     use crate::net::clock;

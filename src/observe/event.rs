@@ -115,7 +115,8 @@ pub enum Voice {
     Translation,
 }
 
-/// How long each stage of one utterance took, in milliseconds; a stage that did not happen is absent.
+/// How long each stage of one utterance took, in milliseconds; a stage that did not happen is
+/// absent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stages {
     /// From the end of speech to the recogniser's last final.

@@ -1,4 +1,5 @@
-//! What each leg shows of itself to other threads: single-writer atomics, one line of the cache each.
+//! What each leg shows of itself to other threads: single-writer atomics, one line of the cache
+//! each.
 
 use crossbeam::utils::CachePadded;
 use diglot_rt::msg::LegId;

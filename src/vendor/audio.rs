@@ -4,10 +4,10 @@
 //! I/O thread ─ AudioSender::send ─▶ [oldest … newest] ─ AudioReceiver ─▶ worker
 //!                                    at most chunks_max; full: the oldest is dropped and counted
 //! ```
-//! The sender never blocks and never fails: late audio is worth less than new audio, so what a stalled
-//! recogniser does not take in time is dropped from the old end. Dropping the sender ends the stream.
-//! The worker waits on one mechanism only: its own mio poll, which also watches the vendor's socket
-//! ([`AudioReceiver::wake_poll`]), or, without a socket, a parked thread
+//! The sender never blocks and never fails: late audio is worth less than new audio, so what a
+//! stalled recogniser does not take in time is dropped from the old end. Dropping the sender ends
+//! the stream. The worker waits on one mechanism only: its own mio poll, which also watches the
+//! vendor's socket ([`AudioReceiver::wake_poll`]), or, without a socket, a parked thread
 //! ([`AudioReceiver::recv_timeout`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -99,9 +99,9 @@ impl Drop for AudioSender {
 }
 
 impl AudioReceiver {
-    /// From now on, wakes the poll behind `registry` with `token` when audio comes or ends. Replaces
-    /// whoever was woken before. Take with [`Self::try_recv`] until it says [`Received::Empty`] before
-    /// every wait.
+    /// From now on, wakes the poll behind `registry` with `token` when audio comes or ends.
+    /// Replaces whoever was woken before. Take with [`Self::try_recv`] until it says
+    /// [`Received::Empty`] before every wait.
     ///
     /// # Errors
     /// The system has no descriptor left.
@@ -156,8 +156,8 @@ impl Drop for AudioReceiver {
 #[derive(Debug)]
 struct Shared {
     chunks: ArrayQueue<Vec<i16>>,
-    /// Locked for one wake-up at a time. A lock rather than an atomic: a sender that finds nobody to
-    /// wake must be seen by the receiver that installs itself just then.
+    /// Locked for one wake-up at a time. A lock rather than an atomic: a sender that finds nobody
+    /// to wake must be seen by the receiver that installs itself just then.
     wake: Mutex<Wake>,
     is_closed: AtomicBool,
     is_abandoned: AtomicBool,

@@ -1,7 +1,7 @@
 //! How long to wait before a failed request is made again; pure.
 //!
-//! A live call cannot wait long: a vendor's own clients back off for seconds, here the whole request
-//! has about one and a half.
+//! A live call cannot wait long: a vendor's own clients back off for seconds, here the whole
+//! request has about one and a half.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,9 @@ const DELAY_FIRST: Duration = Duration::from_millis(150);
 /// Upper end of the wait before any attempt.
 const DELAY_MAX: Duration = Duration::from_millis(300);
 
-/// The wait after failed attempt number `attempt` (0 is the first): between two thirds and the whole
-/// of 150 ms, then 300 ms, at random, so that calls which failed together do not return together.
+/// The wait after failed attempt number `attempt` (0 is the first): between two thirds and the
+/// whole of 150 ms, then 300 ms, at random, so that calls which failed together do not return
+/// together.
 pub fn next_delay(attempt: u32, rng: &mut fastrand::Rng) -> Duration {
     let factor = 1_u32.checked_shl(attempt).unwrap_or(u32::MAX);
     let upper = DELAY_FIRST.saturating_mul(factor).min(DELAY_MAX);
@@ -25,7 +26,8 @@ pub fn next_delay(attempt: u32, rng: &mut fastrand::Rng) -> Duration {
 
 /// The wait before another attempt, or `None` if the attempts or the time are used up.
 ///
-/// A vendor's own wish (`Retry-After`) is honoured by waiting at least as long, or not trying again.
+/// A vendor's own wish (`Retry-After`) is honoured by waiting at least as long, or not trying
+/// again.
 pub fn delay_within(
     attempt: u32,
     wished: Option<Duration>,

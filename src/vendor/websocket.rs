@@ -1,8 +1,9 @@
 //! A vendor's WebSocket: opened within time, then never blocking.
 //!
-//! Resolving, connecting, TLS and the upgrade block, each within its deadline; afterwards the socket
-//! belongs in a mio poll. Sizes are bounded both ways: what a vendor may send at once, and what may
-//! wait here for a vendor that does not read. Names are resolved by the system, in its own time.
+//! Resolving, connecting, TLS and the upgrade block, each within its deadline; afterwards the
+//! socket belongs in a mio poll. Sizes are bounded both ways: what a vendor may send at once, and
+//! what may wait here for a vendor that does not read. Names are resolved by the system, in its own
+//! time.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

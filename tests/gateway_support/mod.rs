@@ -12,7 +12,7 @@ use diglot::config::{self, Command, Config, Sources};
 use diglot::gateway::Gateway;
 
 /// What any wait in these tests may take at most; a test that gets here has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const FRAME: Duration = Duration::from_millis(20);
 const HEADER_BYTES: usize = 12;
@@ -23,9 +23,9 @@ const AMPLITUDE: f64 = 8_000.0;
 /// A tone heard at less than a tenth of the power that was said is not heard.
 const HEARD_POWER_MIN: f64 = 0.1 * AMPLITUDE * AMPLITUDE / 2.0;
 
-/// A configuration of 7777 (en) and 8888 (fr) on free ports of loopback without Asterisk, changed by
-/// `settings` as `--set` would.
-pub fn config(settings: &[(&str, &str)]) -> Config {
+/// A configuration of 7777 (en) and 8888 (fr) on free ports of loopback without Asterisk, changed
+/// by `settings` as `--set` would.
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     let defaults = [
         ("asterisk.control", "none"),
         ("extension.7777.listen", "127.0.0.1:0"),
@@ -50,7 +50,7 @@ pub fn config(settings: &[(&str, &str)]) -> Config {
 }
 
 /// Waits until `condition` holds, looking again whenever time has passed.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "never happened: {what}");
@@ -59,7 +59,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// One RTP phone: what Asterisk's media channel is to the gateway.
-pub struct Phone {
+pub(crate) struct Phone {
     socket: UdpSocket,
     gateway: SocketAddr,
     tone_hz: f64,
@@ -68,21 +68,21 @@ pub struct Phone {
     samples_said: f64,
     next_send: Instant,
     /// Packets heard, in order of arrival.
-    pub heard: Vec<Packet>,
+    pub(crate) heard: Vec<Packet>,
 }
 
 /// One packet as a phone heard it.
-pub struct Packet {
-    pub at: Instant,
-    pub payload_type: u8,
-    pub sequence_number: u16,
-    pub timestamp: u32,
-    pub ssrc: u32,
-    pub samples: Vec<i16>,
+pub(crate) struct Packet {
+    pub(crate) at: Instant,
+    pub(crate) payload_type: u8,
+    pub(crate) sequence_number: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
+    pub(crate) samples: Vec<i16>,
 }
 
 impl Phone {
-    pub fn new(gateway: &Gateway, extension_index: usize, tone_hz: f64) -> Self {
+    pub(crate) fn new(gateway: &Gateway, extension_index: usize, tone_hz: f64) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         Self {
@@ -98,12 +98,12 @@ impl Phone {
     }
 
     /// Sends bytes as they are, from this phone's address.
-    pub fn send_raw(&self, bytes: &[u8]) {
+    pub(crate) fn send_raw(&self, bytes: &[u8]) {
         self.socket.send_to(bytes, self.gateway).unwrap();
     }
 
     /// The next packet of this phone's tone (slin16 as Asterisk sends it).
-    pub fn next_packet(&mut self) -> Vec<u8> {
+    pub(crate) fn next_packet(&mut self) -> Vec<u8> {
         let mut packet = vec![0x80, 118];
         packet.extend(self.sequence_number.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
@@ -120,7 +120,7 @@ impl Phone {
     }
 
     /// Sends what is due on an absolute 20 ms grid, and takes in what has come.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         if Instant::now() >= self.next_send {
             self.next_send += FRAME;
             let packet = self.next_packet();
@@ -130,7 +130,7 @@ impl Phone {
     }
 
     /// Takes in what has come.
-    pub fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         let mut bytes = [0; 2048];
         loop {
             match self.socket.recv_from(&mut bytes) {
@@ -145,7 +145,7 @@ impl Phone {
     }
 
     /// Whether the last 100 ms heard hold this tone.
-    pub fn hears(&self, tone_hz: f64) -> bool {
+    pub(crate) fn hears(&self, tone_hz: f64) -> bool {
         let tail: Vec<i16> = self
             .heard
             .iter()
@@ -158,7 +158,7 @@ impl Phone {
     }
 
     /// Whether any 100 ms heard since the packet numbered `since` hold this tone.
-    pub fn ever_heard(&self, tone_hz: f64, since: usize) -> bool {
+    pub(crate) fn ever_heard(&self, tone_hz: f64, since: usize) -> bool {
         self.heard[since..].windows(5).any(|window| {
             let samples: Vec<i16> = window.iter().flat_map(|p| p.samples.clone()).collect();
             power_at(&samples, tone_hz) > HEARD_POWER_MIN
@@ -166,7 +166,7 @@ impl Phone {
     }
 
     /// Whether all that was heard since the packet numbered `since` is digital silence.
-    pub fn heard_only_silence(&self, since: usize) -> bool {
+    pub(crate) fn heard_only_silence(&self, since: usize) -> bool {
         self.heard[since..]
             .iter()
             .all(|packet| packet.samples.iter().all(|sample| *sample == 0))
@@ -174,7 +174,7 @@ impl Phone {
 
     /// Checks the promises every packet keeps: static payload type, one SSRC, no sequence number
     /// missing, timestamps on the grid of media slots, no slot served twice.
-    pub fn assert_stream_is_whole(&self) {
+    pub(crate) fn assert_stream_is_whole(&self) {
         for pair in self.heard.windows(2) {
             let (one, next) = (&pair[0], &pair[1]);
             assert_eq!(next.payload_type, 10);
@@ -211,7 +211,7 @@ impl Packet {
 }
 
 /// Drives the phones until `condition` holds.
-pub fn talk_until(
+pub(crate) fn talk_until(
     what: &str,
     phones: &mut [&mut Phone],
     condition: impl Fn(&[&mut Phone]) -> bool,
@@ -223,7 +223,7 @@ pub fn talk_until(
 }
 
 /// Drives the phones until each has heard `frames` more packets.
-pub fn talk_for(frames: usize, phones: &mut [&mut Phone]) {
+pub(crate) fn talk_for(frames: usize, phones: &mut [&mut Phone]) {
     let due: Vec<_> = phones
         .iter()
         .map(|phone| phone.heard.len() + frames)

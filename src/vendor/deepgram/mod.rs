@@ -4,9 +4,9 @@
 //! AudioReceiver ─▶ binary frames of 20 to 100 ms ─▶ Deepgram ─▶ Results ─▶ RecognitionEvent
 //! ```
 //! One stream occupies one worker thread, which waits in one poll for the socket and for audio. The
-//! audio of a vendor that does not read waits in the channel, whose oldest chunks are dropped: memory
-//! is bounded, and nothing blocks the sender. A stream that failed is over; opening another is the
-//! caller's decision.
+//! audio of a vendor that does not read waits in the channel, whose oldest chunks are dropped:
+//! memory is bounded, and nothing blocks the sender. A stream that failed is over; opening another
+//! is the caller's decision.
 
 mod messages;
 mod stream;
@@ -102,8 +102,8 @@ impl Deepgram {
         &self.account.counters
     }
 
-    /// Runs one stream like [`Recognizer::recognize`], and leaves the audio that was not taken to the
-    /// next one.
+    /// Runs one stream like [`Recognizer::recognize`], and leaves the audio that was not taken to
+    /// the next one.
     ///
     /// # Errors
     /// The failure, classified; events told before it stay true.

@@ -1,8 +1,8 @@
 //! One open stream: a single thread that reads, writes and keeps time, and waits in one poll.
 //!
-//! Every turn does all that can be done without waiting, then waits for the socket, for audio or for
-//! the next deadline. Once a write would block, nothing more is written until it is through, so what
-//! waits for a vendor that does not read is one frame here, and the channel's bound behind it.
+//! Every turn does all that can be done without waiting, then waits for the socket, for audio or
+//! for the next deadline. Once a write would block, nothing more is written until it is through, so
+//! what waits for a vendor that does not read is one frame here, and the channel's bound behind it.
 
 use std::io;
 use std::time::{Duration, Instant};

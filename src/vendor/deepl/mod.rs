@@ -1,8 +1,8 @@
 //! Translation by DeepL's `/v2/translate`.
 //!
-//! One agent per account keeps its connections open. The source language is always named: without it
-//! the vendor does not use its fast model. A request is made again, at most twice, as long as the
-//! clause's deadline allows.
+//! One agent per account keeps its connections open. The source language is always named: without
+//! it the vendor does not use its fast model. A request is made again, at most twice, as long as
+//! the clause's deadline allows.
 
 mod languages;
 

@@ -1,8 +1,8 @@
 //! Speech by ElevenLabs' `/v1/text-to-speech/{voice}/stream`, as 16 kHz PCM.
 //!
-//! The answer is audio only if both its status and its content type say so. Audio goes to the caller
-//! as it arrives. A failed attempt is repeated only as long as no sample was given: nothing is
-//! spoken twice.
+//! The answer is audio only if both its status and its content type say so. Audio goes to the
+//! caller as it arrives. A failed attempt is repeated only as long as no sample was given: nothing
+//! is spoken twice.
 
 mod messages;
 

@@ -96,7 +96,13 @@ impl Recognizer {
             .map(|_| Ear::new(&grammar))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| error.to_string())?;
-        Ok(Self { language, book, grammar, idle: Mutex::new(idle), returned: Condvar::new() })
+        Ok(Self {
+            language,
+            book,
+            grammar,
+            idle: Mutex::new(idle),
+            returned: Condvar::new(),
+        })
     }
 
     /// The language listened for.
@@ -115,7 +121,10 @@ impl Recognizer {
         }
         let mut ear = self.borrow()?;
         let heard = self.listen(&mut ear, samples);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ear);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ear);
         self.returned.notify_one();
         heard
     }
@@ -150,7 +159,11 @@ impl Recognizer {
             .into_iter()
             .filter_map(|segment| {
                 let word = self.grammar.spoken_word(&segment.word)?.to_owned();
-                Some((word, frame_seconds(segment.first_frame), frame_seconds(segment.last_frame + 1)))
+                Some((
+                    word,
+                    frame_seconds(segment.first_frame),
+                    frame_seconds(segment.last_frame + 1),
+                ))
             })
             .collect();
         let spoken: Vec<String> = spans.iter().map(|(word, ..)| word.clone()).collect();
@@ -169,7 +182,12 @@ impl Recognizer {
             return Ok(Heard::OutOfBook(Some((text, score))));
         }
         let words = timed_words(&text, &self.timeline(&sentence, &spans));
-        Ok(Heard::Phrase(Phrase { sentence, text, words, score }))
+        Ok(Heard::Phrase(Phrase {
+            sentence,
+            text,
+            words,
+            score,
+        }))
     }
 
     /// The written words (normalised) of a sentence, each with its time.
@@ -191,7 +209,11 @@ type Span = (String, f32, f32);
 /// Lays written words over spoken ones: one on one, or by their letters over the whole span.
 fn spread(written: Vec<String>, spoken: &[Span]) -> Vec<Span> {
     if written.len() == spoken.len() {
-        return written.into_iter().zip(spoken).map(|(w, (_, start, end))| (w, *start, *end)).collect();
+        return written
+            .into_iter()
+            .zip(spoken)
+            .map(|(w, (_, start, end))| (w, *start, *end))
+            .collect();
     }
     let (start, end) = match (spoken.first(), spoken.last()) {
         (Some(first), Some(last)) => (first.1, last.2),
@@ -212,8 +234,14 @@ fn spread(written: Vec<String>, spoken: &[Span]) -> Vec<Span> {
 
 impl Ear {
     fn new(grammar: &Grammar) -> Result<Self, DecoderError> {
-        let search = Search::Grammar { jsgf: &grammar.jsgf, words: &grammar.pronunciations };
-        Ok(Self { grammar: Decoder::new(search)?, phones: Decoder::new(Search::Phones)? })
+        let search = Search::Grammar {
+            jsgf: &grammar.jsgf,
+            words: &grammar.pronunciations,
+        };
+        Ok(Self {
+            grammar: Decoder::new(search)?,
+            phones: Decoder::new(Search::Phones)?,
+        })
     }
 }
 
@@ -227,7 +255,12 @@ fn timed_words(text: &str, timeline: &[Span]) -> Vec<TimedWord> {
             let part: Vec<_> = spoken.by_ref().take(count).collect();
             let start_seconds = part.first().map_or(0.0, |word| word.1);
             let end_seconds = part.last().map_or(start_seconds, |word| word.2);
-            TimedWord { word: bare(&shown), punctuated: shown, start_seconds, end_seconds }
+            TimedWord {
+                word: bare(&shown),
+                punctuated: shown,
+                start_seconds,
+                end_seconds,
+            }
         })
         .collect()
 }

@@ -75,11 +75,15 @@ fn failures(language: Language, cases: Vec<Case>) -> Vec<String> {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = todo.lock().expect("lock").pop() else { break };
+                    let Some(case) = todo.lock().expect("lock").pop() else {
+                        break;
+                    };
                     let samples = speak(&case.text, Voice::of(language), 16_000).expect("voice");
                     let heard = listen(&recognizer, &through(case.line, samples));
-                    let understood: Vec<Option<&Sentence>> =
-                        heard.iter().map(|h| h.phrase().map(|p| &p.sentence)).collect();
+                    let understood: Vec<Option<&Sentence>> = heard
+                        .iter()
+                        .map(|h| h.phrase().map(|p| &p.sentence))
+                        .collect();
                     let is_right = match &case.expected {
                         Some(sentence) => understood == [Some(sentence)],
                         None => understood.iter().all(Option::is_none),
@@ -105,7 +109,11 @@ fn phrase_cases(language: Language, line: Line, pick: impl Fn(usize, usize) -> u
     (0..book.phrases_count())
         .map(|phrase| {
             let sentence = book.sentence(phrase, |_, count| pick(phrase, count));
-            Case { text: book.text(&sentence, language), expected: Some(sentence), line }
+            Case {
+                text: book.text(&sentence, language),
+                expected: Some(sentence),
+                line,
+            }
         })
         .collect()
 }
@@ -114,8 +122,16 @@ fn check_phrases(language: Language, line: Line) {
     let cases = phrase_cases(language, line, |phrase, count| (phrase * 7 + 3) % count);
     let total = cases.len();
     let failed = failures(language, cases);
-    println!("{language:?} {line:?}: {} of {total} understood", total - failed.len());
-    assert!(failed.is_empty(), "{} of {total}:\n{}", failed.len(), failed.join("\n"));
+    println!(
+        "{language:?} {line:?}: {} of {total} understood",
+        total - failed.len()
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {total}:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
 }
 
 #[test]
