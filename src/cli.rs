@@ -29,6 +29,7 @@ Commands:
   gateway      take calls from Asterisk and carry their audio to a translator
   translator   interpret what gateways send: recognise, translate, speak
   run          both in one process
+  topology     print threads, rings, memory and what this machine allows, and end
 
 Options:
   --config FILE      configuration (TOML)
@@ -43,10 +44,11 @@ What is set in more than one place: --set holds before the environment, the
 environment before --env-file, that before --config, and that before the defaults.
 ";
 
-const COMMANDS: [(&str, Command); 3] = [
+const COMMANDS: [(&str, Command); 4] = [
     ("gateway", Command::Gateway),
     ("translator", Command::Translator),
     ("run", Command::Run),
+    ("topology", Command::Topology),
 ];
 
 const OPTIONS: [&str; 6] = [
@@ -169,7 +171,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
             mode,
         })),
         None => Err(UsageError::new(
-            "no command; there are gateway, translator and run",
+            "no command; there are gateway, translator, run and topology",
         )),
     }
 }
@@ -188,7 +190,7 @@ fn command(word: &OsString) -> Result<Command, UsageError> {
     }
     let hint = match nearest(&word, COMMANDS.map(|(name, _)| name)) {
         Some(near) => format!("did you mean {near}?"),
-        None => "there are gateway, translator and run".to_owned(),
+        None => "there are gateway, translator, run and topology".to_owned(),
     };
     Err(UsageError::new(format!(
         "unknown command {}; {hint}",

@@ -20,6 +20,7 @@ pub mod link;
 pub mod net;
 pub mod observe;
 pub mod process;
+pub mod realtime;
 pub mod sys;
 pub mod tile;
 pub mod topology;

@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{Command, Config, Engine};
 use crate::gateway::{Gateway, StartError};
+use crate::realtime::Permissions;
 use crate::topology;
 use crate::translator::{Engines, Handle, Translator};
 use crate::vendor::VendorError;
@@ -40,13 +41,17 @@ pub enum RunError {
     Vendor(#[from] VendorError),
 }
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM; `topology` only prints.
 ///
 /// # Errors
 /// See [`RunError`].
 pub fn run(command: Command, config: &Config) -> Result<(), RunError> {
     for note in &config.notes {
         log::warn!("{note}");
+    }
+    if command == Command::Topology {
+        print!("{}", topology::describe(config, &Permissions::probe()));
+        return Ok(());
     }
     // Before any thread, so that no signal finds the process half started.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(RunError::Signals)?;
@@ -102,6 +107,5 @@ fn start_gateway(config: &Config) -> Result<Gateway, RunError> {
             extension.partner
         );
     }
-    log::debug!("{}", topology::describe(config));
     Ok(gateway)
 }

@@ -9,6 +9,7 @@ use diglot_rt::msg::{DownlinkFrame, RxCommand, RxEvent, TxCommand, TxEvent, Upli
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::config::Config;
+use crate::realtime::Permissions;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -138,8 +139,8 @@ impl Default for Rings {
     }
 }
 
-/// Threads and rings as a table for people.
-pub fn describe(config: &Config) -> String {
+/// Threads, rings and what this machine allows, as a table for people.
+pub fn describe(config: &Config, permissions: &Permissions) -> String {
     let core = |core: Option<usize>| core.map_or("any core".into(), |core| format!("core {core}"));
     let mut text = String::from("threads\n");
     let threads = [
@@ -177,5 +178,7 @@ pub fn describe(config: &Config) -> String {
             row.producer, row.consumer, row.element, row.depth, row.when_full
         );
     }
+    text.push_str("this machine\n");
+    let _ = write!(text, "{permissions}");
     text
 }

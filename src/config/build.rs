@@ -365,7 +365,7 @@ fn link(draft: &mut Draft, command: Command, translator: SocketAddr) -> Link {
             port: Some(port),
             ..written
         },
-        (Command::Run | Command::Translator, _) => {
+        (Command::Run | Command::Topology | Command::Translator, _) => {
             if port != translator.port() {
                 draft.notes.push(format!(
                     "{place}WEBSOCKET_PORT: has no effect: the translator serves HTTP and \

@@ -110,6 +110,8 @@ pub enum Command {
     Gateway,
     /// Both in one process.
     Run,
+    /// Shows how a gateway would run here.
+    Topology,
     /// Interprets.
     Translator,
 }

@@ -18,6 +18,7 @@ use crate::link::client::{self, LinkParts};
 use crate::link::leg::Endpoint;
 use crate::net::udp;
 use crate::observe::event;
+use crate::realtime;
 use crate::tile::meters::LegMeters;
 use crate::tile::rx::{RxParts, RxTile};
 use crate::tile::tx::{TxParts, TxTile};
@@ -146,6 +147,9 @@ impl Gateway {
             counts: counts.clone(),
         };
 
+        if let Err(error) = realtime::lock_memory() {
+            log::warn!("degraded: the gateway's memory may be paged out: {error}");
+        }
         let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
         let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
         let link = client::spawn(link_poll, link_waker, link)?;
