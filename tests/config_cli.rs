@@ -69,7 +69,10 @@ fn help_and_version_need_no_command() {
 #[test]
 fn mistakes_are_one_line() {
     for (line, expected) in [
-        ("", "no command; there are gateway, translator, run and topology"),
+        (
+            "",
+            "no command; there are gateway, translator, run and topology",
+        ),
         (
             "--check",
             "no command; there are gateway, translator, run and topology",

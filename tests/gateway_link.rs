@@ -92,19 +92,7 @@ fn a_translator_that_falls_silent_is_noticed_and_dialled_again() {
             .is_ok_and(|length| length > 0)
         {}
     });
-    let gateway = Gateway::start(&with_translator_at(&config(&[]), address)).unwrap();
-    let (mut alice, mut bob) = pair(&gateway);
-    let links = gateway.counts().link.clone();
-    talk_until(
-        "both links were given up",
-        &mut [&mut alice, &mut bob],
-        |_| links.value(LinkCount::LinkLost) >= 2,
-    );
-    talk_until("dialled again", &mut [&mut alice, &mut bob], |_| {
-        dialled.try_iter().count() > 0
-    });
-    alice.assert_stream_is_whole();
-    gateway.stop();
+    assert_given_up_and_dialled_again(address, &dialled);
 }
 
 #[test]
@@ -152,6 +140,11 @@ fn an_oversized_message_ends_the_connection_and_not_the_call() {
         let _ = socket.send(Message::binary(vec![0; 8 << 20]));
         while socket.read().is_ok() {}
     });
+    assert_given_up_and_dialled_again(address, &dialled);
+}
+
+/// The gateway gives the links of both callers up and dials again, and no packet is missing.
+fn assert_given_up_and_dialled_again(address: SocketAddr, dialled: &mpsc::Receiver<()>) {
     let gateway = Gateway::start(&with_translator_at(&config(&[]), address)).unwrap();
     let (mut alice, mut bob) = pair(&gateway);
     let links = gateway.counts().link.clone();
