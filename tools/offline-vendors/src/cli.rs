@@ -126,7 +126,9 @@ impl Arguments {
                 log_line(HELP.trim_end());
                 Ok(())
             }
-            other => Err(Failure::Usage(format!("unknown command \"{other}\"; see --help"))),
+            other => Err(Failure::Usage(format!(
+                "unknown command \"{other}\"; see --help"
+            ))),
         }
     }
 
@@ -152,12 +154,15 @@ impl Arguments {
             return Err(Failure::Usage("--rate-hz is 8000 or 16000".into()));
         }
         let samples = speak(&text, voice, rate_hz)?;
-        let mut writer = hound::WavWriter::create(out, hound::WavSpec {
-            channels: 1,
-            sample_rate: rate_hz,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        })?;
+        let mut writer = hound::WavWriter::create(
+            out,
+            hound::WavSpec {
+                channels: 1,
+                sample_rate: rate_hz,
+                bits_per_sample: 16,
+                sample_format: hound::SampleFormat::Int,
+            },
+        )?;
         for sample in samples {
             writer.write_sample(sample)?;
         }
@@ -181,10 +186,17 @@ impl Arguments {
         } else {
             for utterance in &utterances {
                 let text = utterance.text.as_deref().unwrap_or("null");
-                log_line(&format!("{:.2}\t{:.2}\t{text}", utterance.start, utterance.end));
+                log_line(&format!(
+                    "{:.2}\t{:.2}\t{text}",
+                    utterance.start, utterance.end
+                ));
             }
         }
-        if is_all_known && !utterances.is_empty() { Ok(()) } else { Err(Failure::NotInBook) }
+        if is_all_known && !utterances.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::NotInBook)
+        }
     }
 
     fn phrases(self) -> Result<(), Failure> {
@@ -218,13 +230,18 @@ impl Arguments {
     fn translate(self) -> Result<(), Failure> {
         let text = needed(self.operand.as_ref(), "the text to translate")?;
         let (from, to) = (needed(self.from, "--from")?, needed(self.to, "--to")?);
-        let translated = self.book()?.translate(text, from, to).ok_or(Failure::NotInBook)?;
+        let translated = self
+            .book()?
+            .translate(text, from, to)
+            .ok_or(Failure::NotInBook)?;
         log_line(&translated);
         Ok(())
     }
 
     fn book(&self) -> Result<PhraseBook, Failure> {
-        let Some(path) = &self.phrase_book else { return Ok(PhraseBook::built_in()) };
+        let Some(path) = &self.phrase_book else {
+            return Ok(PhraseBook::built_in());
+        };
         let text = fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         Ok(PhraseBook::parse(&text)?)
@@ -250,7 +267,12 @@ fn utterances(recognizer: Arc<Recognizer>, samples: &[i16]) -> Result<Vec<Uttera
     events.extend(listening.push(&[0; RECORDING_TAIL_SAMPLES])?);
     events.extend(listening.flush()?);
     let utterance = |event| match event {
-        Event::Final { start_seconds, duration_seconds, heard, .. } => Some(Utterance {
+        Event::Final {
+            start_seconds,
+            duration_seconds,
+            heard,
+            ..
+        } => Some(Utterance {
             start: start_seconds,
             end: start_seconds + duration_seconds,
             text: heard.phrase().map(|phrase| phrase.text.clone()),
@@ -276,7 +298,11 @@ fn read_wav(path: &Path) -> Result<Vec<i16>, Failure> {
         )));
     }
     let samples = reader.samples::<i16>().collect::<Result<Vec<_>, _>>()?;
-    Ok(Resampler::convert(&samples, spec.sample_rate, MODEL_RATE_HZ))
+    Ok(Resampler::convert(
+        &samples,
+        spec.sample_rate,
+        MODEL_RATE_HZ,
+    ))
 }
 
 fn language(code: &str) -> Result<Language, Failure> {

@@ -140,7 +140,9 @@ pub fn serve(mut connection: Connection, request: &Request, shared: &Arc<Shared>
             }
         }
         Err((status, code, message)) => {
-            log_line(&format!("deepgram {request_id}: refused {status} {code}: {message}"));
+            log_line(&format!(
+                "deepgram {request_id}: refused {status} {code}: {message}"
+            ));
             let body = json!({ "err_code": code, "err_msg": message, "request_id": request_id });
             let response = Response::json(status, &body)
                 .with("dg-error", message)
@@ -170,7 +172,9 @@ fn check(request: &Request, shared: &Shared, request_id: &str) -> Result<String,
         return Err(invalid_auth());
     }
     let has = |name: &str, token: &str| {
-        request.header(name).is_some_and(|value| value.to_ascii_lowercase().contains(token))
+        request
+            .header(name)
+            .is_some_and(|value| value.to_ascii_lowercase().contains(token))
     };
     let is_upgrade = request.method == "GET"
         && has("connection", "upgrade")
@@ -178,7 +182,9 @@ fn check(request: &Request, shared: &Shared, request_id: &str) -> Result<String,
         && request.header("sec-websocket-version") == Some("13");
     match request.header("sec-websocket-key") {
         Some(key) if is_upgrade => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(bad("This stand-in offers streaming only: a WebSocket upgrade is expected.")),
+        _ => Err(bad(
+            "This stand-in offers streaming only: a WebSocket upgrade is expected.",
+        )),
     }
 }
 
@@ -190,7 +196,9 @@ fn session(request: &Request, request_id: &str) -> Result<Session, Refusal> {
     if is_on("multichannel") {
         return Err(bad("multichannel is not offered offline."));
     }
-    let model = request.parameter("model").ok_or_else(|| bad("No model was given."))?;
+    let model = request
+        .parameter("model")
+        .ok_or_else(|| bad("No model was given."))?;
     let (encoding, rate_hz) = audio_format(request)?;
     let utterance_end_ms = request
         .parameter("utterance_end_ms")
@@ -204,7 +212,11 @@ fn session(request: &Request, request_id: &str) -> Result<Session, Refusal> {
         Some("false") => None,
         Some(value) => Some(number("endpointing", value, 0)?),
     };
-    let interims = if is_on("interim_results") { Interims::On } else { Interims::Off };
+    let interims = if is_on("interim_results") {
+        Interims::On
+    } else {
+        Interims::Off
+    };
     let is_punctuated = is_on("punctuate") || is_on("smart_format");
     Ok(Session {
         request_id: request_id.to_owned(),
@@ -212,9 +224,21 @@ fn session(request: &Request, request_id: &str) -> Result<Session, Refusal> {
         language: language(request.parameter("language").unwrap_or("en"))?,
         encoding,
         rate_hz,
-        listening: ListeningOptions { endpointing_ms, utterance_end_ms, interims },
-        punctuation: if is_punctuated { Punctuation::On } else { Punctuation::Off },
-        vad_events: if is_on("vad_events") { VadEvents::On } else { VadEvents::Off },
+        listening: ListeningOptions {
+            endpointing_ms,
+            utterance_end_ms,
+            interims,
+        },
+        punctuation: if is_punctuated {
+            Punctuation::On
+        } else {
+            Punctuation::Off
+        },
+        vad_events: if is_on("vad_events") {
+            VadEvents::On
+        } else {
+            VadEvents::Off
+        },
     })
 }
 
@@ -230,7 +254,11 @@ fn check_parameter(name: &str, value: &str) -> Result<(), Refusal> {
         name if IGNORED.contains(&name) => true,
         _ => return Err(bad(format!("Unknown parameter {name}."))),
     };
-    if is_good { Ok(()) } else { Err(bad(format!("Invalid value \"{value}\" for {name}."))) }
+    if is_good {
+        Ok(())
+    } else {
+        Err(bad(format!("Invalid value \"{value}\" for {name}.")))
+    }
 }
 
 fn audio_format(request: &Request) -> Result<(Encoding, u32), Refusal> {
@@ -238,17 +266,25 @@ fn audio_format(request: &Request) -> Result<(Encoding, u32), Refusal> {
     let encoding = match request.parameter("encoding") {
         Some("linear16") => Encoding::Linear16,
         Some("mulaw") => Encoding::Mulaw,
-        Some(other) => return Err(bad(format!("Encoding {other} is invalid or not offered offline."))),
+        Some(other) => {
+            return Err(bad(format!(
+                "Encoding {other} is invalid or not offered offline."
+            )));
+        }
         None if rate.is_some() => return Err(bad("sample_rate was given without encoding.")),
-        None => return Err(bad("Containers are not offered offline: give encoding and sample_rate.")),
+        None => {
+            return Err(bad(
+                "Containers are not offered offline: give encoding and sample_rate.",
+            ));
+        }
     };
     match (encoding, rate) {
         (_, None) => Err(bad("encoding was given without sample_rate.")),
         (_, Some("8000")) => Ok((encoding, 8000)),
         (Encoding::Linear16, Some("16000")) => Ok((encoding, 16_000)),
-        (_, Some(other)) => {
-            Err(bad(format!("Sample rate {other} is invalid or not offered offline.")))
-        }
+        (_, Some(other)) => Err(bad(format!(
+            "Sample rate {other} is invalid or not offered offline."
+        ))),
     }
 }
 

@@ -39,8 +39,11 @@ const FIELDS: [&str; 19] = [
     "enable_beta_languages",
     "non_splitting_tags",
 ];
-const MODEL_TYPES: [&str; 3] =
-    ["latency_optimized", "quality_optimized", "prefer_quality_optimized"];
+const MODEL_TYPES: [&str; 3] = [
+    "latency_optimized",
+    "quality_optimized",
+    "prefer_quality_optimized",
+];
 const FORMALITIES: [&str; 5] = ["default", "more", "less", "prefer_more", "prefer_less"];
 
 /// Answers `/v2/translate`.
@@ -55,7 +58,10 @@ pub fn translate(request: &Request, shared: &Arc<Shared>) -> Response {
 /// Answers `/v2/usage`.
 pub fn usage(request: &Request, shared: &Arc<Shared>) -> Response {
     with_trace(check_access(request, shared, "GET").map(|()| {
-        let used = shared.counters.deepl_characters_total.load(Ordering::SeqCst);
+        let used = shared
+            .counters
+            .deepl_characters_total
+            .load(Ordering::SeqCst);
         Response::json(
             200,
             &json!({
@@ -86,7 +92,10 @@ impl Asked {
             return Err(forbidden());
         }
         if let Some(field) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-            return Err(error(400, &format!("Bad request. Reason: Unknown field \"{field}\".")));
+            return Err(error(
+                400,
+                &format!("Bad request. Reason: Unknown field \"{field}\"."),
+            ));
         }
         let texts = read_texts(&body)?;
         let target_code = text_field(&body, "target_lang")?
@@ -101,29 +110,52 @@ impl Asked {
             .transpose()?;
         check_choices(&body, target, source)?;
         let model_type = text_field(&body, "model_type")?.map(str::to_owned);
-        let shows_billed_characters =
-            body.get("show_billed_characters").is_some_and(|value| *value == Value::Bool(true));
-        Ok(Self { texts, source, target, model_type, shows_billed_characters })
+        let shows_billed_characters = body
+            .get("show_billed_characters")
+            .is_some_and(|value| *value == Value::Bool(true));
+        Ok(Self {
+            texts,
+            source,
+            target,
+            model_type,
+            shows_billed_characters,
+        })
     }
 }
 
 fn translated(asked: &Asked, shared: &Shared) -> Result<Response, Response> {
     let counters = &shared.counters;
-    let characters: u64 = asked.texts.iter().map(|text| text.chars().count() as u64).sum();
-    let before = counters.deepl_characters_total.fetch_add(characters, Ordering::SeqCst);
+    let characters: u64 = asked
+        .texts
+        .iter()
+        .map(|text| text.chars().count() as u64)
+        .sum();
+    let before = counters
+        .deepl_characters_total
+        .fetch_add(characters, Ordering::SeqCst);
     if before + characters > shared.options.deepl_characters_max {
-        counters.deepl_characters_total.fetch_sub(characters, Ordering::SeqCst);
-        return Err(error(456, "Quota for this billing period has been exceeded."));
+        counters
+            .deepl_characters_total
+            .fetch_sub(characters, Ordering::SeqCst);
+        return Err(error(
+            456,
+            "Quota for this billing period has been exceeded.",
+        ));
     }
     let translations: Vec<Value> = asked
         .texts
         .iter()
         .map(|text| {
-            let source = asked.source.unwrap_or_else(|| detected(text, asked.target, shared));
+            let source = asked
+                .source
+                .unwrap_or_else(|| detected(text, asked.target, shared));
             let known = shared.book.translate(text, source, asked.target);
             if known.is_none() {
                 counters.deepl_unknown_total.fetch_add(1, Ordering::SeqCst);
-                log_line(&format!("deepl {}: not in the phrase book: {text:?}", source.code()));
+                log_line(&format!(
+                    "deepl {}: not in the phrase book: {text:?}",
+                    source.code()
+                ));
             }
             let mut entry = json!({
                 "detected_source_language": source.code().to_uppercase(),
@@ -138,12 +170,19 @@ fn translated(asked: &Asked, shared: &Shared) -> Result<Response, Response> {
             entry
         })
         .collect();
-    Ok(Response::json(200, &json!({ "translations": translations })))
+    Ok(Response::json(
+        200,
+        &json!({ "translations": translations }),
+    ))
 }
 
 /// Both `quality` choices get the quality model, as the vendor's do where it is supported.
 fn used_model(asked: &str) -> &str {
-    if asked == "latency_optimized" { asked } else { "quality_optimized" }
+    if asked == "latency_optimized" {
+        asked
+    } else {
+        "quality_optimized"
+    }
 }
 
 /// Without `source_lang`: the language whose book holds the text, else not the target.
@@ -162,20 +201,30 @@ fn check_access(request: &Request, shared: &Shared, method: &str) -> Result<(), 
         return Err(error(405, "Method not allowed."));
     }
     if request.header("user-agent").is_none_or(str::is_empty) {
-        return Err(error(400, "Bad request. Reason: Missing User-Agent header."));
+        return Err(error(
+            400,
+            "Bad request. Reason: Missing User-Agent header.",
+        ));
     }
     if let Some((name, _)) = request.query.first() {
         return Err(match name.as_str() {
             // Keys in the query are no longer accepted.
             "auth_key" => forbidden(),
-            _ => error(400, &format!("Bad request. Reason: Unknown parameter \"{name}\".")),
+            _ => error(
+                400,
+                &format!("Bad request. Reason: Unknown parameter \"{name}\"."),
+            ),
         });
     }
     let key = request
         .header("authorization")
         .and_then(|value| value.strip_prefix("DeepL-Auth-Key "))
         .ok_or_else(forbidden)?;
-    let key_host = if key.ends_with(":fx") { DeeplHost::Free } else { DeeplHost::Pro };
+    let key_host = if key.ends_with(":fx") {
+        DeeplHost::Free
+    } else {
+        DeeplHost::Pro
+    };
     if key != shared.options.deepl_key || key_host != shared.options.deepl_host {
         return Err(forbidden());
     }
@@ -188,12 +237,20 @@ fn read_texts(body: &Map<String, Value>) -> Result<Vec<String>, Response> {
         .and_then(Value::as_array)
         .ok_or_else(|| error(400, "Parameter 'text' not specified."))?;
     if list.is_empty() || list.len() > TEXTS_MAX {
-        return Err(error(400, &format!("Bad request. Reason: 1 to {TEXTS_MAX} texts.")));
+        return Err(error(
+            400,
+            &format!("Bad request. Reason: 1 to {TEXTS_MAX} texts."),
+        ));
     }
     list.iter()
         .map(|text| text.as_str().map(str::to_owned))
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| error(400, "Bad request. Reason: 'text' must be an array of strings."))
+        .ok_or_else(|| {
+            error(
+                400,
+                "Bad request. Reason: 'text' must be an array of strings.",
+            )
+        })
 }
 
 fn check_choices(
@@ -205,13 +262,17 @@ fn check_choices(
     if text_field(body, "model_type")?.is_some_and(|value| !MODEL_TYPES.contains(&value)) {
         return Err(bad("model_type"));
     }
-    if text_field(body, "split_sentences")?.is_some_and(|v| !["0", "1", "nonewlines"].contains(&v)) {
+    if text_field(body, "split_sentences")?.is_some_and(|v| !["0", "1", "nonewlines"].contains(&v))
+    {
         return Err(bad("split_sentences"));
     }
     match text_field(body, "formality")? {
         Some(value) if !FORMALITIES.contains(&value) => return Err(bad("formality")),
         Some("more" | "less") if target == Language::English => {
-            return Err(error(400, "'formality' is not supported for given 'target_lang'."));
+            return Err(error(
+                400,
+                "'formality' is not supported for given 'target_lang'.",
+            ));
         }
         _ => {}
     }
@@ -265,5 +326,7 @@ fn error(status: u16, message: &str) -> Response {
 }
 
 fn with_trace(answer: Result<Response, Response>) -> Response {
-    answer.unwrap_or_else(|refusal| refusal).with("x-trace-id", request_id())
+    answer
+        .unwrap_or_else(|refusal| refusal)
+        .with("x-trace-id", request_id())
 }

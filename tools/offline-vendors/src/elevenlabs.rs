@@ -20,7 +20,11 @@ pub const BODY_BYTES_MAX: usize = 256 << 10;
 /// Chunk sizes the body is cut to, in turn: clients must not rely on sample edges.
 const CHUNK_BYTES: [usize; 6] = [1, 777, 3, 4001, 1023, 8191];
 /// Every query parameter of the endpoint.
-const PARAMETERS: [&str; 3] = ["output_format", "enable_logging", "optimize_streaming_latency"];
+const PARAMETERS: [&str; 3] = [
+    "output_format",
+    "enable_logging",
+    "optimize_streaming_latency",
+];
 /// Every body field of the endpoint.
 const FIELDS: [&str; 13] = [
     "text",
@@ -67,7 +71,11 @@ enum Format {
 ///
 /// # Errors
 /// When the peer is gone or too slow.
-pub fn serve(connection: &mut Connection, request: &Request, shared: &Arc<Shared>) -> io::Result<()> {
+pub fn serve(
+    connection: &mut Connection,
+    request: &Request,
+    shared: &Arc<Shared>,
+) -> io::Result<()> {
     let id = request_id();
     let max = shared.options.speech_requests_max;
     let Some(_gauge) = Gauge::enter(shared, |counters| &counters.speech_requests, max) else {
@@ -76,7 +84,10 @@ pub fn serve(connection: &mut Connection, request: &Request, shared: &Arc<Shared
     let current = shared.counters.speech_requests.load(Ordering::SeqCst);
     let headers = [
         ("request-id".to_owned(), id),
-        ("current-concurrent-requests".to_owned(), current.to_string()),
+        (
+            "current-concurrent-requests".to_owned(),
+            current.to_string(),
+        ),
         ("maximum-concurrent-requests".to_owned(), max.to_string()),
     ];
     match spoken(request, shared) {
@@ -100,20 +111,31 @@ fn spoken(request: &Request, shared: &Shared) -> Result<(&'static str, usize, Ve
     let voice_id = voice_of_path(&request.path)
         .ok_or_else(|| Response::json(404, &json!({ "detail": "Not Found" })))?;
     if request.method != "POST" {
-        return Err(Response::json(405, &json!({ "detail": "Method Not Allowed" })));
+        return Err(Response::json(
+            405,
+            &json!({ "detail": "Method Not Allowed" }),
+        ));
     }
     if request.header("xi-api-key") != Some(shared.options.elevenlabs_key.as_str()) {
         return Err(detail(401, "invalid_api_key", "Invalid API key"));
     }
     let format = query_format(request)?;
     if !request.is_json() {
-        return Err(invalid(&["body"], "value is not a valid dict", "type_error.dict"));
+        return Err(invalid(
+            &["body"],
+            "value is not a valid dict",
+            "type_error.dict",
+        ));
     }
     let body: Map<String, Value> = serde_json::from_slice(&request.body)
         .map_err(|_| invalid(&["body"], "JSON decode error", "value_error.jsondecode"))?;
     let (text, language) = checked_body(&body)?;
     let voice = Voice::by_id(voice_id).ok_or_else(|| {
-        detail(404, "voice_not_found", &format!("A voice with voice_id {voice_id} was not found."))
+        detail(
+            404,
+            "voice_not_found",
+            &format!("A voice with voice_id {voice_id} was not found."),
+        )
     })?;
     let voice = match language {
         Some(language) if language != voice.language => Voice::of(language),
@@ -132,7 +154,10 @@ fn spoken(request: &Request, shared: &Shared) -> Result<(&'static str, usize, Ve
         }
     })?;
     let audio = match format {
-        Format::Pcm(_) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+        Format::Pcm(_) => samples
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect(),
         Format::Ulaw8000 => samples.iter().map(|sample| encode_ulaw(*sample)).collect(),
     };
     Ok((content_type, text.chars().count(), audio))
@@ -140,7 +165,9 @@ fn spoken(request: &Request, shared: &Shared) -> Result<(&'static str, usize, Ve
 
 /// The id in `/v1/text-to-speech/{voice_id}/stream`.
 fn voice_of_path(path: &str) -> Option<&str> {
-    let id = path.strip_prefix("/v1/text-to-speech/")?.strip_suffix("/stream")?;
+    let id = path
+        .strip_prefix("/v1/text-to-speech/")?
+        .strip_suffix("/stream")?;
     (!id.is_empty() && !id.contains('/')).then_some(id)
 }
 
@@ -152,7 +179,11 @@ fn query_format(request: &Request) -> Result<Format, Response> {
             name => PARAMETERS.contains(&name),
         };
         if !is_good {
-            return Err(invalid(&["query", name], "unexpected value", "value_error.const"));
+            return Err(invalid(
+                &["query", name],
+                "unexpected value",
+                "value_error.const",
+            ));
         }
     }
     match request.parameter("output_format") {
@@ -172,26 +203,56 @@ fn query_format(request: &Request) -> Result<Format, Response> {
 /// Text and language of a body, every field checked.
 fn checked_body(body: &Map<String, Value>) -> Result<(&str, Option<Language>), Response> {
     if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(invalid(&["body", name], "extra fields not permitted", "value_error.extra"));
+        return Err(invalid(
+            &["body", name],
+            "extra fields not permitted",
+            "value_error.extra",
+        ));
     }
     let text = match body.get("text") {
-        None => return Err(invalid(&["body", "text"], "field required", "value_error.missing")),
+        None => {
+            return Err(invalid(
+                &["body", "text"],
+                "field required",
+                "value_error.missing",
+            ));
+        }
         Some(Value::String(text)) => text,
-        Some(_) => return Err(invalid(&["body", "text"], "str type expected", "type_error.str")),
+        Some(_) => {
+            return Err(invalid(
+                &["body", "text"],
+                "str type expected",
+                "type_error.str",
+            ));
+        }
     };
     let model = match body.get("model_id") {
         None => MODEL_DEFAULT,
         Some(Value::String(model)) => model,
-        Some(_) => return Err(invalid(&["body", "model_id"], "str type expected", "type_error.str")),
+        Some(_) => {
+            return Err(invalid(
+                &["body", "model_id"],
+                "str type expected",
+                "type_error.str",
+            ));
+        }
     };
     let (_, characters_max) = MODELS.iter().find(|(id, _)| *id == model).ok_or_else(|| {
-        detail(400, "model_not_found", &format!("A model with model ID {model} does not exist."))
+        detail(
+            400,
+            "model_not_found",
+            &format!("A model with model ID {model} does not exist."),
+        )
     })?;
     if text.trim().is_empty() {
         return Err(detail(400, "invalid_parameters", "The text is empty."));
     }
     if text.chars().count() > *characters_max {
-        return Err(detail(400, "max_character_limit_exceeded", "The text is too long."));
+        return Err(detail(
+            400,
+            "max_character_limit_exceeded",
+            "The text is too long.",
+        ));
     }
     let language = match body.get("language_code") {
         None | Some(Value::Null) => None,
@@ -200,12 +261,18 @@ fn checked_body(body: &Map<String, Value>) -> Result<(&str, Option<Language>), R
                 .ok_or_else(|| detail(400, "unsupported_language", "Not offered offline."))?,
         ),
         Some(_) => {
-            return Err(detail(400, "invalid_parameters", "language_code is not ISO 639-1."));
+            return Err(detail(
+                400,
+                "invalid_parameters",
+                "language_code is not ISO 639-1.",
+            ));
         }
     };
     check_settings(body.get("voice_settings"))?;
     if text.contains('[') && !model.starts_with("eleven_v") {
-        log_line(&format!("elevenlabs: {model} reads bracket tags aloud: {text:?}"));
+        log_line(&format!(
+            "elevenlabs: {model} reads bracket tags aloud: {text:?}"
+        ));
     }
     Ok((text, language))
 }
@@ -235,7 +302,10 @@ fn check_settings(settings: Option<&Value>) -> Result<(), Response> {
 }
 
 fn detail(status: u16, code: &str, message: &str) -> Response {
-    Response::json(status, &json!({ "detail": { "status": code, "message": message } }))
+    Response::json(
+        status,
+        &json!({ "detail": { "status": code, "message": message } }),
+    )
 }
 
 fn invalid(at: &[&str], message: &str, kind: &str) -> Response {

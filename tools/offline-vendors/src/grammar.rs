@@ -38,12 +38,19 @@ impl Grammar {
         };
         let jsgf = jsgf(book, language, &spoken_by_text);
         let known = spoken_by_text.values().flatten().cloned().collect();
-        Ok(Self { jsgf, pronunciations, spoken_by_text, known })
+        Ok(Self {
+            jsgf,
+            pronunciations,
+            spoken_by_text,
+            known,
+        })
     }
 
     /// The spoken words of a part of a phrase; empty for one without words.
     pub fn spoken(&self, text: &str) -> &[String] {
-        self.spoken_by_text.get(&normalised(text)).map_or(&[], Vec::as_slice)
+        self.spoken_by_text
+            .get(&normalised(text))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The spoken word a word of the decoder's answer is; `None` for silence and noise.
@@ -75,26 +82,39 @@ fn fixed_texts(book: &PhraseBook, language: Language) -> Vec<String> {
 }
 
 fn english(fixed: &[String]) -> Result<Spoken, String> {
-    let spoken_by_text: BTreeMap<_, _> =
-        fixed.iter().map(|text| (text.clone(), words(text))).collect();
+    let spoken_by_text: BTreeMap<_, _> = fixed
+        .iter()
+        .map(|text| (text.clone(), words(text)))
+        .collect();
     let wanted: HashSet<&String> = spoken_by_text.values().flatten().collect();
     let path = format!("{MODEL_FOLDER}/cmudict-en-us.dict");
     let dictionary = fs::read_to_string(&path)
         .map_err(|error| format!("{path}: {error}; remedy: {MODEL_REMEDY}"))?;
     let (mut found, mut list) = (HashSet::new(), Vec::new());
     for line in dictionary.lines() {
-        let Some((word, phones)) = line.split_once(' ') else { continue };
-        let base = word.split_once('(').map_or(word, |(base, _)| base).to_owned();
+        let Some((word, phones)) = line.split_once(' ') else {
+            continue;
+        };
+        let base = word
+            .split_once('(')
+            .map_or(word, |(base, _)| base)
+            .to_owned();
         if wanted.contains(&base) {
             list.push((word.to_owned(), phones.to_owned()));
             found.insert(base);
         }
     }
-    let mut unknown: Vec<String> =
-        wanted.into_iter().filter(|word| !found.contains(*word)).cloned().collect();
+    let mut unknown: Vec<String> = wanted
+        .into_iter()
+        .filter(|word| !found.contains(*word))
+        .cloned()
+        .collect();
     unknown.sort();
     if !unknown.is_empty() {
-        for (word, sounds) in unknown.iter().zip(spoken_words(&unknown, Language::English)?) {
+        for (word, sounds) in unknown
+            .iter()
+            .zip(spoken_words(&unknown, Language::English)?)
+        {
             add_pronunciations(&mut list, word, &sounds.concat());
         }
     }
@@ -127,15 +147,22 @@ fn add_pronunciations(list: &mut Vec<(String, String)>, word: &str, phonemes: &s
     let made = pronunciations(phonemes);
     let is_sounded = !made.is_empty();
     for (index, phones) in made.into_iter().enumerate() {
-        let name = if index == 0 { word.to_owned() } else { format!("{word}({})", index + 1) };
+        let name = if index == 0 {
+            word.to_owned()
+        } else {
+            format!("{word}({})", index + 1)
+        };
         list.push((name, phones));
     }
     is_sounded
 }
 
 fn jsgf(book: &PhraseBook, language: Language, spoken: &BTreeMap<String, Vec<String>>) -> String {
-    let said =
-        |text: &str| spoken.get(&normalised(text)).map_or_else(String::new, |s| s.join(" "));
+    let said = |text: &str| {
+        spoken
+            .get(&normalised(text))
+            .map_or_else(String::new, |s| s.join(" "))
+    };
     let mut jsgf = String::from("#JSGF V1.0;\ngrammar book;\n");
     let mut used: Vec<usize> = Vec::new();
     let mut alternatives = Vec::new();

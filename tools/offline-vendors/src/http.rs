@@ -61,12 +61,19 @@ pub struct Request {
 impl Request {
     /// The first header of this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The last value of a query parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the media type is JSON, whatever its parameters.
@@ -92,7 +99,11 @@ impl Response {
     /// A JSON response.
     pub fn json(status: u16, body: &Value) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self { status, headers, body: body.to_string().into_bytes() }
+        Self {
+            status,
+            headers,
+            body: body.to_string().into_bytes(),
+        }
     }
 
     /// Adds a header.
@@ -118,7 +129,10 @@ impl Connection {
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(WRITE_DEADLINE))?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
     }
 
     /// Waits for the next request and reads its head.
@@ -149,18 +163,27 @@ impl Connection {
     /// # Errors
     /// `Refused(413)` when it is larger, `Refused(411)` when its length is not given; the connection
     /// must then be closed.
-    pub fn read_body(&mut self, request: &mut Request, bytes_max: usize) -> Result<(), RequestError> {
+    pub fn read_body(
+        &mut self,
+        request: &mut Request,
+        bytes_max: usize,
+    ) -> Result<(), RequestError> {
         if request.header("transfer-encoding").is_some() {
             return Err(RequestError::Refused(411));
         }
         let length = match request.header("content-length") {
             None => 0,
-            Some(text) => text.parse::<usize>().map_err(|_| RequestError::Refused(400))?,
+            Some(text) => text
+                .parse::<usize>()
+                .map_err(|_| RequestError::Refused(400))?,
         };
         if length > bytes_max {
             return Err(RequestError::Refused(413));
         }
-        if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+        if request
+            .header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let deadline = Instant::now() + REQUEST_DEADLINE;
@@ -295,9 +318,14 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
     }
     for header in parsed.headers.iter() {
         let value = String::from_utf8_lossy(header.value).trim().to_owned();
-        request.headers.push((header.name.to_ascii_lowercase(), value));
+        request
+            .headers
+            .push((header.name.to_ascii_lowercase(), value));
     }
-    let connection = request.header("connection").unwrap_or("").to_ascii_lowercase();
+    let connection = request
+        .header("connection")
+        .unwrap_or("")
+        .to_ascii_lowercase();
     request.is_last = connection.contains("close") || parsed.version == Some(0);
     Ok(Some((request, length)))
 }
@@ -309,7 +337,9 @@ fn percent_decoded(text: &str) -> Option<String> {
     while let Some(byte) = rest.next() {
         if byte == b'%' {
             let digits = [rest.next()?, rest.next()?].map(|digit| (digit as char).to_digit(16));
-            let [Some(high), Some(low)] = digits else { return None };
+            let [Some(high), Some(low)] = digits else {
+                return None;
+            };
             // Two hexadecimal digits fit in a byte.
             bytes.push((high * 16 + low) as u8);
         } else {
@@ -328,7 +358,10 @@ mod tests {
     fn heads_are_parsed() {
         let bytes = b"GET /v1/a%20b?x=1&x=%C3%A9+b HTTP/1.1\r\nHost: h\r\nContent-Type: application/json; charset=utf-8\r\n\r\nrest";
         let (request, length) = parse_head(bytes).expect("valid").expect("complete");
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/v1/a b"));
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("GET", "/v1/a b")
+        );
         assert_eq!(request.parameter("x"), Some("é b"));
         assert_eq!(request.query.len(), 2);
         assert!(request.is_json() && !request.is_last);
@@ -340,12 +373,21 @@ mod tests {
     fn broken_heads_are_not_accepted() {
         let bytes = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
         for length in 0..bytes.len() {
-            assert!(matches!(parse_head(&bytes[..length]), Ok(None)), "{length} bytes");
+            assert!(
+                matches!(parse_head(&bytes[..length]), Ok(None)),
+                "{length} bytes"
+            );
         }
-        for bad in ["GET /%zz HTTP/1.1\r\n\r\n", "GET /%f HTTP/1.1\r\n\r\n", "GET /%ff HTTP/1.1\r\n\r\n",
-            "\0\r\n\r\n"]
-        {
-            assert!(matches!(parse_head(bad.as_bytes()), Err(RequestError::Refused(400))), "{bad:?}");
+        for bad in [
+            "GET /%zz HTTP/1.1\r\n\r\n",
+            "GET /%f HTTP/1.1\r\n\r\n",
+            "GET /%ff HTTP/1.1\r\n\r\n",
+            "\0\r\n\r\n",
+        ] {
+            assert!(
+                matches!(parse_head(bad.as_bytes()), Err(RequestError::Refused(400))),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -54,9 +54,18 @@ pub enum Event {
     /// Someone began to speak.
     SpeechStarted { at_seconds: f64 },
     /// A guess at what is being said.
-    Interim { start_seconds: f64, duration_seconds: f64, heard: Heard },
+    Interim {
+        start_seconds: f64,
+        duration_seconds: f64,
+        heard: Heard,
+    },
     /// What was said.
-    Final { start_seconds: f64, duration_seconds: f64, heard: Heard, end: End },
+    Final {
+        start_seconds: f64,
+        duration_seconds: f64,
+        heard: Heard,
+        end: End,
+    },
     /// Silence of `utterance_end_ms` after the last word.
     UtteranceEnd { last_word_end_seconds: f64 },
 }
@@ -163,7 +172,11 @@ impl Listening {
                 self.wait_for_speech(is_speech, events);
                 Ok(())
             }
-            State::Speaking { silence_samples, early, .. } => {
+            State::Speaking {
+                silence_samples,
+                early,
+                ..
+            } => {
                 if is_speech {
                     *silence_samples = 0;
                     *early = None;
@@ -177,15 +190,24 @@ impl Listening {
 
     fn wait_for_speech(&mut self, is_speech: bool, events: &mut Vec<Event>) {
         self.onset_blocks = if is_speech { self.onset_blocks + 1 } else { 0 };
-        let extra = self.audio.len().saturating_sub(PRE_ROLL_SAMPLES + ONSET_BLOCKS * BLOCK_SAMPLES);
+        let extra = self
+            .audio
+            .len()
+            .saturating_sub(PRE_ROLL_SAMPLES + ONSET_BLOCKS * BLOCK_SAMPLES);
         self.audio.drain(..extra);
         if self.onset_blocks == ONSET_BLOCKS {
             self.onset_blocks = 0;
             self.last_word_end_seconds = None;
             let onset = self.clock_samples - (ONSET_BLOCKS * BLOCK_SAMPLES) as u64;
-            events.push(Event::SpeechStarted { at_seconds: seconds(onset) });
+            events.push(Event::SpeechStarted {
+                at_seconds: seconds(onset),
+            });
             let interim_at = self.audio.len();
-            self.state = State::Speaking { silence_samples: 0, interim_at, early: None };
+            self.state = State::Speaking {
+                silence_samples: 0,
+                interim_at,
+                early: None,
+            };
             return;
         }
         let asked = self.options.utterance_end_ms.map(f64::from);
@@ -193,12 +215,19 @@ impl Listening {
             && (seconds(self.clock_samples) - end) * 1000.0 >= asked_ms
         {
             self.last_word_end_seconds = None;
-            events.push(Event::UtteranceEnd { last_word_end_seconds: end });
+            events.push(Event::UtteranceEnd {
+                last_word_end_seconds: end,
+            });
         }
     }
 
     fn step_speaking(&mut self, events: &mut Vec<Event>) -> Result<(), DecoderError> {
-        let State::Speaking { silence_samples, interim_at, early } = &mut self.state else {
+        let State::Speaking {
+            silence_samples,
+            interim_at,
+            early,
+        } = &mut self.state
+        else {
             return Ok(());
         };
         let length = self.audio.len();
@@ -219,9 +248,16 @@ impl Listening {
         if *silence_samples >= EARLY_DECODE_SAMPLES && early.is_none() {
             *early = Some(self.recognizer.recognize(&self.audio)?);
         }
-        let endpoint = self.options.endpointing_ms.map_or(PATIENCE_SAMPLES, samples_of_ms);
+        let endpoint = self
+            .options
+            .endpointing_ms
+            .map_or(PATIENCE_SAMPLES, samples_of_ms);
         let is_sentence = early.as_ref().is_some_and(|heard| heard.phrase().is_some());
-        let needed = if is_sentence { endpoint } else { endpoint.max(PATIENCE_SAMPLES) };
+        let needed = if is_sentence {
+            endpoint
+        } else {
+            endpoint.max(PATIENCE_SAMPLES)
+        };
         if *silence_samples >= needed {
             return self.finish(End::Endpoint, events);
         }
@@ -232,7 +268,9 @@ impl Listening {
         let audio = std::mem::take(&mut self.audio);
         let state = std::mem::replace(&mut self.state, State::Silent);
         let heard = match state {
-            State::Speaking { early: Some(heard), .. } => heard,
+            State::Speaking {
+                early: Some(heard), ..
+            } => heard,
             _ => self.recognizer.recognize(&audio)?,
         };
         let start_seconds = seconds(self.clock_samples.saturating_sub(audio.len() as u64));
@@ -240,7 +278,12 @@ impl Listening {
             self.last_word_end_seconds = Some(start_seconds + f64::from(word.end_seconds));
         }
         let duration_seconds = seconds(audio.len() as u64);
-        events.push(Event::Final { start_seconds, duration_seconds, heard, end });
+        events.push(Event::Final {
+            start_seconds,
+            duration_seconds,
+            heard,
+            end,
+        });
         Ok(())
     }
 }

@@ -34,11 +34,18 @@ pub fn spoken_words(texts: &[String], language: Language) -> Result<Vec<Vec<Stri
     // A blank line ends a text: without it espeak-ng would join lines into one clause.
     let lines = texts.join("\n\n");
     let writer = thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = child.wait_with_output().map_err(|error| format!("espeak-ng: {error}"))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| format!("espeak-ng: {error}"))?;
     let written = writer.join().is_ok_and(|written| written.is_ok());
     let spoken: Vec<Vec<String>> = String::from_utf8_lossy(&output.stdout)
         .lines()
-        .map(|line| line.split_whitespace().map(plain_phonemes).filter(|w| !w.is_empty()).collect())
+        .map(|line| {
+            line.split_whitespace()
+                .map(plain_phonemes)
+                .filter(|w| !w.is_empty())
+                .collect()
+        })
         .collect();
     if !written || !output.status.success() || spoken.len() != texts.len() {
         return Err(format!(
@@ -55,8 +62,9 @@ pub fn pronunciations(phonemes: &str) -> Vec<String> {
     let mut made: Vec<Vec<&str>> = vec![Vec::new()];
     let mut rest = phonemes;
     while !rest.is_empty() {
-        let Some((symbol, alternatives)) =
-            NEAREST_PHONES.iter().find(|(symbol, _)| rest.starts_with(symbol))
+        let Some((symbol, alternatives)) = NEAREST_PHONES
+            .iter()
+            .find(|(symbol, _)| rest.starts_with(symbol))
         else {
             // A mark we do not know (tone, tie) is skipped rather than guessed.
             rest = &rest[rest.chars().next().map_or(1, char::len_utf8)..];
@@ -66,7 +74,11 @@ pub fn pronunciations(phonemes: &str) -> Vec<String> {
             .iter()
             .flat_map(|start| {
                 alternatives.iter().map(move |phones| {
-                    start.iter().copied().chain(phones.split(' ').filter(|p| !p.is_empty())).collect()
+                    start
+                        .iter()
+                        .copied()
+                        .chain(phones.split(' ').filter(|p| !p.is_empty()))
+                        .collect()
                 })
             })
             .take(ALTERNATIVES_MAX)
@@ -192,6 +204,12 @@ mod tests {
     fn espeak_answers_each_text() {
         let texts = ["dix".to_owned(), "dix personnes".to_owned()];
         let spoken = spoken_words(&texts, Language::French).expect("espeak-ng is installed");
-        assert_eq!(spoken, [vec!["dis".to_owned()], vec!["di".to_owned(), "pɛʁsɔn".to_owned()]]);
+        assert_eq!(
+            spoken,
+            [
+                vec!["dis".to_owned()],
+                vec!["di".to_owned(), "pɛʁsɔn".to_owned()]
+            ]
+        );
     }
 }

@@ -90,7 +90,9 @@ pub struct Slot {
 impl Slot {
     /// Display texts of all values in `language`.
     pub fn values(&self, language: Language) -> impl Iterator<Item = &str> {
-        self.values.iter().map(move |pair| pair[language.index()].as_str())
+        self.values
+            .iter()
+            .map(move |pair| pair[language.index()].as_str())
     }
 }
 
@@ -130,7 +132,10 @@ impl PhraseBook {
         let raw: RawBook =
             toml::from_str(toml_text).map_err(|error| BookError(error.to_string()))?;
         if raw.version != BOOK_VERSION {
-            return Err(BookError(format!("version {} is not {BOOK_VERSION}", raw.version)));
+            return Err(BookError(format!(
+                "version {} is not {BOOK_VERSION}",
+                raw.version
+            )));
         }
         let slots = read_slots(&raw.slot)?;
         let phrases = raw
@@ -166,12 +171,16 @@ impl PhraseBook {
 
     /// The parts of a phrase; empty for an index past the end.
     pub fn parts(&self, phrase: usize, language: Language) -> &[Part] {
-        self.phrases.get(phrase).map_or(&[], |phrase| &phrase.parts[language.index()])
+        self.phrases
+            .get(phrase)
+            .map_or(&[], |phrase| &phrase.parts[language.index()])
     }
 
     /// The phrase as written in the file, slots in braces.
     pub fn template(&self, phrase: usize, language: Language) -> &str {
-        self.phrases.get(phrase).map_or("", |phrase| &phrase.template[language.index()])
+        self.phrases
+            .get(phrase)
+            .map_or("", |phrase| &phrase.template[language.index()])
     }
 
     /// One sentence of `phrase`: `pick(slot name, number of values)` chooses each slot's value.
@@ -202,8 +211,14 @@ impl PhraseBook {
     ) -> Option<Sentence> {
         (0..self.phrases.len()).find_map(|phrase| {
             let mut values = Vec::new();
-            self.matches(self.parts(phrase, language), spoken, language, &words_of, &mut values)
-                .then_some(Sentence { phrase, values })
+            self.matches(
+                self.parts(phrase, language),
+                spoken,
+                language,
+                &words_of,
+                &mut values,
+            )
+            .then_some(Sentence { phrase, values })
         })
     }
 
@@ -213,14 +228,16 @@ impl PhraseBook {
         sentence: &'a Sentence,
         language: Language,
     ) -> impl Iterator<Item = &'a str> {
-        self.parts(sentence.phrase, language).iter().map(move |part| match part {
-            Part::Text(fixed) => fixed.as_str(),
-            Part::Slot(slot) => {
-                let chosen = sentence.values.iter().find(|(index, _)| index == slot);
-                let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
-                value.map_or("", |pair| &pair[language.index()])
-            }
-        })
+        self.parts(sentence.phrase, language)
+            .iter()
+            .map(move |part| match part {
+                Part::Text(fixed) => fixed.as_str(),
+                Part::Slot(slot) => {
+                    let chosen = sentence.values.iter().find(|(index, _)| index == slot);
+                    let value = chosen.and_then(|&(_, value)| self.slots[*slot].values.get(value));
+                    value.map_or("", |pair| &pair[language.index()])
+                }
+            })
     }
 
     /// The sentence as displayed in `language`.
@@ -292,7 +309,10 @@ impl PhraseBook {
             for pair in spoken.windows(2) {
                 if pair[1].0.starts_with(&pair[0].0) {
                     let names = [pair[0].1, pair[1].1].map(|index| self.template(index, language));
-                    return Err(BookError(format!("\"{}\" begins \"{}\"", names[0], names[1])));
+                    return Err(BookError(format!(
+                        "\"{}\" begins \"{}\"",
+                        names[0], names[1]
+                    )));
                 }
             }
         }
@@ -338,15 +358,24 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for entry in raw {
-        let mut values: Vec<[String; 2]> =
-            entry.values.iter().map(|pair| [pair.en.clone(), pair.fr.clone()]).collect();
+        let mut values: Vec<[String; 2]> = entry
+            .values
+            .iter()
+            .map(|pair| [pair.en.clone(), pair.fr.clone()])
+            .collect();
         for each in &entry.each {
             let base = by_name.get(&each.slot).ok_or_else(|| {
-                BookError(format!("slot \"{}\" uses unknown slot \"{}\"", entry.name, each.slot))
+                BookError(format!(
+                    "slot \"{}\" uses unknown slot \"{}\"",
+                    entry.name, each.slot
+                ))
             })?;
-            values.extend(slots[*base].values.iter().map(|[en, fr]| {
-                [each.en.replace("{}", en), each.fr.replace("{}", fr)]
-            }));
+            values.extend(
+                slots[*base]
+                    .values
+                    .iter()
+                    .map(|[en, fr]| [each.en.replace("{}", en), each.fr.replace("{}", fr)]),
+            );
         }
         if values.is_empty() || values.len() > SLOT_VALUES_MAX {
             return Err(BookError(format!(
@@ -355,12 +384,18 @@ fn read_slots(raw: &[RawSlot]) -> Result<Vec<Slot>, BookError> {
             )));
         }
         if values.iter().flatten().any(|value| words(value).is_empty()) {
-            return Err(BookError(format!("slot \"{}\" has a value without words", entry.name)));
+            return Err(BookError(format!(
+                "slot \"{}\" has a value without words",
+                entry.name
+            )));
         }
         if by_name.insert(entry.name.clone(), slots.len()).is_some() {
             return Err(BookError(format!("slot \"{}\" is there twice", entry.name)));
         }
-        slots.push(Slot { name: entry.name.clone(), values });
+        slots.push(Slot {
+            name: entry.name.clone(),
+            values,
+        });
     }
     Ok(slots)
 }
@@ -384,10 +419,16 @@ fn read_phrase(raw: &RawPair, slots: &[Slot]) -> Result<Phrase, BookError> {
             raw.en, raw.fr
         )));
     }
-    if parts.iter().any(|parts| !parts.iter().any(|part| matches!(part, Part::Text(_)))) {
+    if parts
+        .iter()
+        .any(|parts| !parts.iter().any(|part| matches!(part, Part::Text(_))))
+    {
         return Err(BookError(format!("\"{}\" is only slots", raw.en)));
     }
-    Ok(Phrase { template: [raw.en.clone(), raw.fr.clone()], parts })
+    Ok(Phrase {
+        template: [raw.en.clone(), raw.fr.clone()],
+        parts,
+    })
 }
 
 fn read_parts(template: &str, slots: &[Slot]) -> Result<Vec<Part>, BookError> {
@@ -397,9 +438,10 @@ fn read_parts(template: &str, slots: &[Slot]) -> Result<Vec<Part>, BookError> {
         let (name, after) = after
             .split_once('}')
             .ok_or_else(|| BookError(format!("\"{template}\" has an open brace")))?;
-        let slot = slots.iter().position(|slot| slot.name == name).ok_or_else(|| {
-            BookError(format!("\"{template}\" uses unknown slot \"{name}\""))
-        })?;
+        let slot = slots
+            .iter()
+            .position(|slot| slot.name == name)
+            .ok_or_else(|| BookError(format!("\"{template}\" uses unknown slot \"{name}\"")))?;
         if !before.is_empty() {
             parts.push(Part::Text(before.to_owned()));
         }
@@ -431,8 +473,14 @@ mod tests {
             for pick in [0, 3, 1000] {
                 let sentence = book.sentence(phrase, |_, _| pick);
                 let [en, fr] = Language::ALL.map(|language| book.text(&sentence, language));
-                assert_eq!(book.translate(&en, Language::English, Language::French), Some(fr.clone()));
-                assert_eq!(book.translate(&fr, Language::French, Language::English), Some(en));
+                assert_eq!(
+                    book.translate(&en, Language::English, Language::French),
+                    Some(fr.clone())
+                );
+                assert_eq!(
+                    book.translate(&fr, Language::French, Language::English),
+                    Some(en)
+                );
             }
         }
     }
@@ -442,7 +490,10 @@ mod tests {
     fn case_and_punctuation_are_ignored_words_are_not() {
         let book = PhraseBook::built_in();
         let to_french = |text| book.translate(text, Language::English, Language::French);
-        assert_eq!(to_french("YES OF COURSE!").as_deref(), Some("Oui, bien sûr."));
+        assert_eq!(
+            to_french("YES OF COURSE!").as_deref(),
+            Some("Oui, bien sûr.")
+        );
         assert_eq!(
             to_french("i would like to book a table for three people on monday").as_deref(),
             Some("Je voudrais réserver une table pour trois personnes lundi.")
@@ -462,9 +513,18 @@ mod tests {
         let faults = [
             ("version = 2\nphrase = []", "version"),
             ("version = 1\nphrase = []", "1 to"),
-            ("version = 1\n[[phrase]]\nen = \"a {x}\"\nfr = \"b\"", "unknown slot"),
-            ("version = 1\n[[phrase]]\nen = \"a {x\"\nfr = \"b\"", "open brace"),
-            ("version = 1\nother = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"", "unknown field"),
+            (
+                "version = 1\n[[phrase]]\nen = \"a {x}\"\nfr = \"b\"",
+                "unknown slot",
+            ),
+            (
+                "version = 1\n[[phrase]]\nen = \"a {x\"\nfr = \"b\"",
+                "open brace",
+            ),
+            (
+                "version = 1\nother = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"",
+                "unknown field",
+            ),
             (
                 "version = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"\n[[phrase]]\nen = \"a c\"\nfr = \"d\"",
                 "begins",

@@ -19,11 +19,20 @@ pub const MODEL_FOLDER: &str = "/usr/share/pocketsphinx/model/en-us";
 pub const MODEL_REMEDY: &str = "apt-get install -y libpocketsphinx-dev pocketsphinx-en-us";
 
 /// Wide beams: French through an English model scores low everywhere, and the default beams lose half of it.
-const GRAMMAR_OPTIONS: [&str; 8] =
-    ["-beam", "1e-80", "-wbeam", "1e-60", "-pbeam", "1e-80", "-lw", "3"];
+const GRAMMAR_OPTIONS: [&str; 8] = [
+    "-beam", "1e-80", "-wbeam", "1e-60", "-pbeam", "1e-80", "-lw", "3",
+];
 /// Single phones without context: the loop with context costs ten times as much and separates no better.
-const PHONE_LOOP_OPTIONS: [&str; 8] =
-    ["-allphone_ci", "yes", "-lw", "2.0", "-beam", "1e-20", "-pbeam", "1e-20"];
+const PHONE_LOOP_OPTIONS: [&str; 8] = [
+    "-allphone_ci",
+    "yes",
+    "-lw",
+    "2.0",
+    "-beam",
+    "1e-20",
+    "-pbeam",
+    "1e-20",
+];
 
 /// Why a decoder could not be made or used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +61,10 @@ impl std::error::Error for DecoderError {}
 #[derive(Clone, Copy, Debug)]
 pub enum Search<'a> {
     /// A closed grammar in JSGF, with the pronunciation of each of its words as `(word, phones)`.
-    Grammar { jsgf: &'a str, words: &'a [(String, String)] },
+    Grammar {
+        jsgf: &'a str,
+        words: &'a [(String, String)],
+    },
     /// Any sequence of phones.
     Phones,
 }
@@ -135,7 +147,9 @@ impl Decoder {
                 ps_end_utt(decoder),
             ]
         };
-        statuses.into_iter().try_for_each(|status| accepted(status, "an utterance"))
+        statuses
+            .into_iter()
+            .try_for_each(|status| accepted(status, "an utterance"))
     }
 
     /// The best guess, or `None` where nothing fits (a grammar's result must be complete).
@@ -145,7 +159,10 @@ impl Decoder {
         // valid until its next call, and is copied before that.
         unsafe {
             let text = ps_get_hyp(self.raw.as_ptr(), &raw mut score);
-            (!text.is_null()).then(|| Hypothesis { text: owned_text(text), score })
+            (!text.is_null()).then(|| Hypothesis {
+                text: owned_text(text),
+                score,
+            })
         }
     }
 
@@ -175,7 +192,10 @@ impl Decoder {
     }
 
     fn open(arguments: &[String]) -> Result<Self, DecoderError> {
-        let owned = arguments.iter().map(|text| c_text(text)).collect::<Result<Vec<_>, _>>()?;
+        let owned = arguments
+            .iter()
+            .map(|text| c_text(text))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<*mut c_char> =
             owned.iter().map(|text| text.as_ptr().cast_mut()).collect();
         let count = c_int::try_from(pointers.len())
@@ -203,9 +223,8 @@ impl Decoder {
             let (c_word, c_phones) = (c_text(word)?, c_text(phones)?);
             // SAFETY: `raw` is live; both strings are NUL-terminated, outlive the call, and are copied
             // by the library. No search exists yet, so nothing needs the update (last argument).
-            let id = unsafe {
-                ps_add_word(self.raw.as_ptr(), c_word.as_ptr(), c_phones.as_ptr(), 0)
-            };
+            let id =
+                unsafe { ps_add_word(self.raw.as_ptr(), c_word.as_ptr(), c_phones.as_ptr(), 0) };
             accepted(id, &format!("pronunciation of \"{word}\": {phones}"))?;
         }
         Ok(())
@@ -240,7 +259,11 @@ fn silence_library_log() {
 
 fn model_path(name: &str) -> Result<String, DecoderError> {
     let path = format!("{MODEL_FOLDER}/{name}");
-    if Path::new(&path).exists() { Ok(path) } else { Err(DecoderError::ModelMissing(path)) }
+    if Path::new(&path).exists() {
+        Ok(path)
+    } else {
+        Err(DecoderError::ModelMissing(path))
+    }
 }
 
 fn c_text(text: &str) -> Result<CString, DecoderError> {
@@ -248,7 +271,11 @@ fn c_text(text: &str) -> Result<CString, DecoderError> {
 }
 
 fn accepted(status: c_int, what: &str) -> Result<(), DecoderError> {
-    if status < 0 { Err(DecoderError::Refused(what.to_owned())) } else { Ok(()) }
+    if status < 0 {
+        Err(DecoderError::Refused(what.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Copies a C string.
@@ -257,7 +284,9 @@ fn accepted(status: c_int, what: &str) -> Result<(), DecoderError> {
 /// `text` is not null, NUL-terminated, and stays valid during the call.
 unsafe fn owned_text(text: *const c_char) -> String {
     // SAFETY: passed on to the caller.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Opaque `ps_decoder_t`.

@@ -39,18 +39,34 @@ impl Resampler {
         let cutoff = PASS_BAND * f64::from(to_hz.min(from_hz)) / f64::from(from_hz);
         let half = (ZERO_CROSSINGS as f64 / cutoff).ceil() as usize;
         let taps = if up == down { 1 } else { 2 * half };
-        let filters = if up == down { vec![1.0] } else { sinc_filters(up, half, cutoff) };
-        Self { up, down, filters, taps, pending: vec![0.0; taps / 2], phase: 0 }
+        let filters = if up == down {
+            vec![1.0]
+        } else {
+            sinc_filters(up, half, cutoff)
+        };
+        Self {
+            up,
+            down,
+            filters,
+            taps,
+            pending: vec![0.0; taps / 2],
+            phase: 0,
+        }
     }
 
     /// Converts `input`, appending to `output`; what is still under the filter follows with later input.
     pub fn push(&mut self, input: &[i16], output: &mut Vec<i16>) {
-        self.pending.extend(input.iter().map(|&sample| f32::from(sample)));
+        self.pending
+            .extend(input.iter().map(|&sample| f32::from(sample)));
         let mut at = 0;
         while at + self.taps <= self.pending.len() {
             let filter = &self.filters[self.phase * self.taps..][..self.taps];
             let under = &self.pending[at..][..self.taps];
-            let sum: f32 = filter.iter().zip(under).map(|(tap, sample)| tap * sample).sum();
+            let sum: f32 = filter
+                .iter()
+                .zip(under)
+                .map(|(tap, sample)| tap * sample)
+                .sum();
             output.push(saturated(sum));
             self.phase += self.down;
             at += self.phase / self.up;
@@ -67,7 +83,9 @@ impl Resampler {
         let mut output = Vec::new();
         resampler.push(samples, &mut output);
         resampler.push(&vec![0; resampler.taps], &mut output);
-        output.truncate((samples.len() as u64 * u64::from(to_hz)).div_ceil(u64::from(from_hz)) as usize);
+        output.truncate(
+            (samples.len() as u64 * u64::from(to_hz)).div_ceil(u64::from(from_hz)) as usize,
+        );
         output
     }
 }
@@ -93,7 +111,11 @@ fn sinc_filters(up: usize, half: usize, cutoff: f64) -> Vec<f32> {
 
 fn sinc(x: f64) -> f64 {
     let angle = std::f64::consts::PI * x;
-    if angle.abs() < 1e-9 { 1.0 } else { angle.sin() / angle }
+    if angle.abs() < 1e-9 {
+        1.0
+    } else {
+        angle.sin() / angle
+    }
 }
 
 fn saturated(value: f32) -> i16 {
@@ -102,7 +124,11 @@ fn saturated(value: f32) -> i16 {
 }
 
 const fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +137,9 @@ mod tests {
 
     fn tone(hz: f64, rate_hz: u32, samples: usize) -> Vec<i16> {
         let step = std::f64::consts::TAU * hz / f64::from(rate_hz);
-        (0..samples).map(|n| ((n as f64 * step).sin() * 10_000.0).round() as i16).collect()
+        (0..samples)
+            .map(|n| ((n as f64 * step).sin() * 10_000.0).round() as i16)
+            .collect()
     }
 
     /// Ratio of signal to difference, in decibels, away from the ends.
@@ -129,9 +157,16 @@ mod tests {
     /// Method: compare with the same tone made at the target rate.
     #[test]
     fn tones_survive_every_rate_pair() {
-        for (from, to) in [(8000, 16_000), (16_000, 8000), (22_050, 8000), (22_050, 16_000),
-            (16_000, 24_000), (16_000, 22_050), (22_050, 24_000), (16_000, 16_000)]
-        {
+        for (from, to) in [
+            (8000, 16_000),
+            (16_000, 8000),
+            (22_050, 8000),
+            (22_050, 16_000),
+            (16_000, 24_000),
+            (16_000, 22_050),
+            (22_050, 24_000),
+            (16_000, 16_000),
+        ] {
             let got = Resampler::convert(&tone(1000.0, from, from as usize), from, to);
             assert_eq!(got.len(), to as usize, "{from} to {to}");
             let snr = snr_db(&got, &tone(1000.0, to, to as usize));
@@ -143,7 +178,11 @@ mod tests {
     #[test]
     fn aliases_are_suppressed() {
         let got = Resampler::convert(&tone(6000.0, 16_000, 16_000), 16_000, 8000);
-        let loudest = got.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+        let loudest = got
+            .iter()
+            .map(|sample| sample.unsigned_abs())
+            .max()
+            .unwrap_or(0);
         assert!(loudest < 30, "alias of {loudest}");
     }
 

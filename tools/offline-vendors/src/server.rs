@@ -115,8 +115,16 @@ impl Server {
         let book = Arc::new(book);
         let recognizers = warm(&book, options.recognizers)?;
         let counters = Counters::default();
-        let shared = Shared { options, book, recognizers, counters };
-        Ok(Self { listener, shared: Arc::new(shared) })
+        let shared = Shared {
+            options,
+            book,
+            recognizers,
+            counters,
+        };
+        Ok(Self {
+            listener,
+            shared: Arc::new(shared),
+        })
     }
 
     /// The bound address.
@@ -142,10 +150,12 @@ impl Server {
                 continue;
             };
             let shared = Arc::clone(&self.shared);
-            let spawned = thread::Builder::new().name("connection".to_owned()).spawn(move || {
-                let _open = open;
-                serve_connection(stream, &shared);
-            });
+            let spawned = thread::Builder::new()
+                .name("connection".to_owned())
+                .spawn(move || {
+                    let _open = open;
+                    serve_connection(stream, &shared);
+                });
             if let Err(error) = spawned {
                 log_line(&format!("connection refused: {error}"));
             }
@@ -169,7 +179,10 @@ impl Gauge {
     ) -> Option<Self> {
         let before = select(&shared.counters).fetch_add(1, Ordering::SeqCst);
         // Made before the check, so that a refusal counts down again as well.
-        let gauge = Self { shared: Arc::clone(shared), select };
+        let gauge = Self {
+            shared: Arc::clone(shared),
+            select,
+        };
         (before < max).then_some(gauge)
     }
 }
@@ -191,7 +204,12 @@ pub fn request_id() -> String {
     let bits = fastrand::u128(..);
     let digits = format!("{bits:032x}");
     let variant = ["8", "9", "a", "b"][fastrand::usize(..4)];
-    let (a, b, c, d) = (&digits[..8], &digits[8..12], &digits[13..16], &digits[17..20]);
+    let (a, b, c, d) = (
+        &digits[..8],
+        &digits[8..12],
+        &digits[13..16],
+        &digits[17..20],
+    );
     format!("{a}-{b}-4{c}-{variant}{d}-{}", &digits[20..])
 }
 
@@ -200,8 +218,11 @@ fn warm(book: &Arc<PhraseBook>, decoders: usize) -> Result<[Arc<Recognizer>; 2],
         let book = Arc::clone(book);
         thread::spawn(move || Recognizer::new(book, language, decoders).map(Arc::new))
     });
-    let [english, french] = warming
-        .map(|thread| thread.join().unwrap_or_else(|_| Err("a recogniser panicked".to_owned())));
+    let [english, french] = warming.map(|thread| {
+        thread
+            .join()
+            .unwrap_or_else(|_| Err("a recogniser panicked".to_owned()))
+    });
     Ok([english?, french?])
 }
 
@@ -216,7 +237,9 @@ fn is_peers_fault(error: &io::Error) -> bool {
 }
 
 fn serve_connection(stream: TcpStream, shared: &Arc<Shared>) {
-    let Ok(mut connection) = Connection::new(stream) else { return };
+    let Ok(mut connection) = Connection::new(stream) else {
+        return;
+    };
     loop {
         let request = match connection.read_head() {
             Ok(request) => request,
@@ -244,7 +267,11 @@ fn answer(
         connection.read_body(&mut request, elevenlabs::BODY_BYTES_MAX)?;
         return Ok(elevenlabs::serve(connection, &request, shared)?);
     }
-    let body_max = if request.path == "/v2/translate" { deepl::BODY_BYTES_MAX } else { 0 };
+    let body_max = if request.path == "/v2/translate" {
+        deepl::BODY_BYTES_MAX
+    } else {
+        0
+    };
     connection.read_body(&mut request, body_max)?;
     let response = match request.path.as_str() {
         "/v2/translate" => deepl::translate(&request, shared),

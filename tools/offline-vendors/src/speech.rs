@@ -48,10 +48,26 @@ pub struct Voice {
 
 /// Every voice; the first of a language is that language's default, chosen because it is recognised best.
 pub const VOICES: [Voice; 4] = [
-    Voice { id: "offline-en-slt", language: Language::English, engine: Engine::Flite("slt") },
-    Voice { id: "offline-fr-espeak", language: Language::French, engine: Engine::Espeak("fr") },
-    Voice { id: "offline-en-espeak", language: Language::English, engine: Engine::Espeak("en-us") },
-    Voice { id: "offline-fr-espeak-f", language: Language::French, engine: Engine::Espeak("fr+f2") },
+    Voice {
+        id: "offline-en-slt",
+        language: Language::English,
+        engine: Engine::Flite("slt"),
+    },
+    Voice {
+        id: "offline-fr-espeak",
+        language: Language::French,
+        engine: Engine::Espeak("fr"),
+    },
+    Voice {
+        id: "offline-en-espeak",
+        language: Language::English,
+        engine: Engine::Espeak("en-us"),
+    },
+    Voice {
+        id: "offline-fr-espeak-f",
+        language: Language::French,
+        engine: Engine::Espeak("fr+f2"),
+    },
 ];
 
 impl Voice {
@@ -144,12 +160,17 @@ fn run(mut command: Command) -> Result<Vec<u8>, SpeakError> {
     };
     let reader = thread::spawn(move || {
         let mut wav = Vec::new();
-        output.take(WAV_BYTES_MAX).read_to_end(&mut wav).map(|_| wav)
+        output
+            .take(WAV_BYTES_MAX)
+            .read_to_end(&mut wav)
+            .map(|_| wav)
     });
     let ended_well = wait_or_kill(&mut child, Instant::now() + SPEAK_DEADLINE);
     match reader.join() {
         Ok(Ok(wav)) if ended_well => Ok(wav),
-        _ => Err(SpeakError::Failed(format!("{program} failed or took over {SPEAK_DEADLINE:?}"))),
+        _ => Err(SpeakError::Failed(format!(
+            "{program} failed or took over {SPEAK_DEADLINE:?}"
+        ))),
     }
 }
 

@@ -38,13 +38,16 @@ pub fn display_words(text: &str) -> Vec<String> {
 
 /// A displayed word in lower case without the marks around it.
 pub fn bare(word: &str) -> String {
-    word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+        .to_lowercase()
 }
 
 /// `text` with its first letter in upper case.
 pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// How alike two texts are letter by letter: 0 (nothing in common) to 1 (equal), by edit distance.
@@ -61,8 +64,9 @@ pub fn similarity(a: &str, b: &str) -> f32 {
         for (column, right) in b.iter().enumerate() {
             let substituted = diagonal + usize::from(left != right);
             diagonal = previous[column + 1];
-            previous[column + 1] =
-                substituted.min(previous[column] + 1).min(previous[column + 1] + 1);
+            previous[column + 1] = substituted
+                .min(previous[column] + 1)
+                .min(previous[column + 1] + 1);
         }
     }
     1.0 - previous[b.len()] as f32 / longest as f32
@@ -75,8 +79,14 @@ mod tests {
     /// Goal: one spelling for matching, another for display. Method: literal examples.
     #[test]
     fn words_are_split_for_matching_and_for_display() {
-        assert_eq!(words("Est-ce qu’il pleut ?"), ["est", "ce", "qu'il", "pleut"]);
-        assert_eq!(display_words("Est-ce qu'il pleut ?"), ["Est-ce", "qu'il", "pleut?"]);
+        assert_eq!(
+            words("Est-ce qu’il pleut ?"),
+            ["est", "ce", "qu'il", "pleut"]
+        );
+        assert_eq!(
+            display_words("Est-ce qu'il pleut ?"),
+            ["Est-ce", "qu'il", "pleut?"]
+        );
         assert_eq!(bare("pleut?"), "pleut");
         assert_eq!(capitalised("été"), "Été");
         assert!(words(" ' - ").is_empty());

@@ -61,7 +61,12 @@ pub(super) fn results(
 
 /// The empty final that answers `Finalize` while nobody speaks.
 pub(super) fn empty_flush(session: &Session, at_seconds: f64) -> Value {
-    results(session, (at_seconds, 0.0), &Heard::OutOfBook(None), Some(End::Flush))
+    results(
+        session,
+        (at_seconds, 0.0),
+        &Heard::OutOfBook(None),
+        Some(End::Flush),
+    )
 }
 
 pub(super) fn speech_started(at_seconds: f64) -> Value {
@@ -104,7 +109,9 @@ pub(super) fn schema_error(description: &str, message: &str) -> Value {
 
 /// Punctuated as the book writes it, or in lower case without marks.
 fn transcript(session: &Session, heard: &Heard) -> String {
-    let Some(phrase) = heard.phrase() else { return String::new() };
+    let Some(phrase) = heard.phrase() else {
+        return String::new();
+    };
     match session.punctuation {
         Punctuation::On if session.language == Language::English => phrase.text.clone(),
         // Deepgram sets no space before French marks.
@@ -124,7 +131,9 @@ fn milliseconds_exact(seconds: f64) -> f64 {
 
 /// Now, as `2026-11-22T10:00:00.000Z`.
 fn now_rfc3339() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let (seconds, ms) = (since.as_secs(), since.subsec_millis());
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

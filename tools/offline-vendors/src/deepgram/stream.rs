@@ -30,7 +30,12 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs the stream to its end; how it ended is logged.
-pub(super) fn serve(socket: TcpStream, read_ahead: Vec<u8>, session: &Session, shared: &Arc<Shared>) {
+pub(super) fn serve(
+    socket: TcpStream,
+    read_ahead: Vec<u8>,
+    session: &Session,
+    shared: &Arc<Shared>,
+) {
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(MESSAGE_BYTES_MAX);
     config.max_frame_size = Some(MESSAGE_BYTES_MAX);
@@ -46,7 +51,10 @@ pub(super) fn serve(socket: TcpStream, read_ahead: Vec<u8>, session: &Session, s
         alive_at: Instant::now(),
     };
     let ended = stream.run();
-    log_line(&format!("deepgram {}: stream ended: {ended}", session.request_id));
+    log_line(&format!(
+        "deepgram {}: stream ended: {ended}",
+        session.request_id
+    ));
 }
 
 struct Stream<'a> {
@@ -73,7 +81,8 @@ enum Next {
 impl Stream<'_> {
     fn run(&mut self) -> String {
         loop {
-            let left = (self.alive_at + SILENT_CLIENT_MAX).saturating_duration_since(Instant::now());
+            let left =
+                (self.alive_at + SILENT_CLIENT_MAX).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return self.close(CloseCode::Error, "NET-0001").into();
             }
@@ -106,7 +115,10 @@ impl Stream<'_> {
     fn take_audio(&mut self, bytes: &[u8]) -> Result<Next, Error> {
         if bytes.starts_with(b"{\"type\"") {
             // Still decoded as the audio it claims to be, but a control message it is not.
-            log_line(&format!("deepgram {}: JSON in a binary frame", self.session.request_id));
+            log_line(&format!(
+                "deepgram {}: JSON in a binary frame",
+                self.session.request_id
+            ));
         } else {
             self.has_audio = true;
             self.alive_at = Instant::now();
@@ -114,10 +126,17 @@ impl Stream<'_> {
         let samples: Vec<i16> = match self.session.encoding {
             Encoding::Mulaw => bytes.iter().map(|byte| decode_ulaw(*byte)).collect(),
             Encoding::Linear16 => {
-                let all: Vec<u8> = self.half_sample.take().into_iter().chain(bytes.iter().copied()).collect();
+                let all: Vec<u8> = self
+                    .half_sample
+                    .take()
+                    .into_iter()
+                    .chain(bytes.iter().copied())
+                    .collect();
                 let pairs = all.chunks_exact(2);
                 self.half_sample = pairs.remainder().first().copied();
-                pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+                pairs
+                    .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+                    .collect()
             }
         };
         let mut wide = Vec::new();
@@ -165,7 +184,10 @@ impl Stream<'_> {
                 Ok(Next::Continue)
             }
             None => {
-                self.send(&results::schema_error("Could not deserialize message.", text))?;
+                self.send(&results::schema_error(
+                    "Could not deserialize message.",
+                    text,
+                ))?;
                 Ok(Next::Continue)
             }
         }
@@ -177,7 +199,10 @@ impl Stream<'_> {
             Ok(events) => self.report(events)?,
             Err(error) => return Ok(self.fail(&error.to_string())),
         }
-        self.send(&results::metadata(self.session, self.listening.clock_seconds()))?;
+        self.send(&results::metadata(
+            self.session,
+            self.listening.clock_seconds(),
+        ))?;
         self.close(CloseCode::Normal, "");
         Ok(Next::End(reason))
     }
@@ -191,19 +216,33 @@ impl Stream<'_> {
     fn report(&mut self, events: Vec<Event>) -> Result<(), Error> {
         for event in events {
             let message = match event {
-                Event::SpeechStarted { .. } if self.session.vad_events == VadEvents::Off => continue,
-                Event::SpeechStarted { at_seconds } => results::speech_started(at_seconds),
-                Event::Interim { start_seconds, duration_seconds, heard } => {
-                    results::results(self.session, (start_seconds, duration_seconds), &heard, None)
+                Event::SpeechStarted { .. } if self.session.vad_events == VadEvents::Off => {
+                    continue;
                 }
-                Event::Final { start_seconds, duration_seconds, heard, end } => {
+                Event::SpeechStarted { at_seconds } => results::speech_started(at_seconds),
+                Event::Interim {
+                    start_seconds,
+                    duration_seconds,
+                    heard,
+                } => results::results(
+                    self.session,
+                    (start_seconds, duration_seconds),
+                    &heard,
+                    None,
+                ),
+                Event::Final {
+                    start_seconds,
+                    duration_seconds,
+                    heard,
+                    end,
+                } => {
                     self.count(&heard, start_seconds);
                     let span = (start_seconds, duration_seconds);
                     results::results(self.session, span, &heard, Some(end))
                 }
-                Event::UtteranceEnd { last_word_end_seconds } => {
-                    results::utterance_end(last_word_end_seconds)
-                }
+                Event::UtteranceEnd {
+                    last_word_end_seconds,
+                } => results::utterance_end(last_word_end_seconds),
             };
             self.send(&message)?;
         }
@@ -214,11 +253,18 @@ impl Stream<'_> {
         let (counters, language) = (&self.shared.counters, self.session.language.code());
         match heard {
             Heard::Phrase(phrase) => {
-                counters.utterances_recognized_total.fetch_add(1, Ordering::SeqCst);
-                log_line(&format!("deepgram {language} {start_seconds:.2} s: {}", phrase.text));
+                counters
+                    .utterances_recognized_total
+                    .fetch_add(1, Ordering::SeqCst);
+                log_line(&format!(
+                    "deepgram {language} {start_seconds:.2} s: {}",
+                    phrase.text
+                ));
             }
             Heard::OutOfBook(nearest) => {
-                counters.utterances_rejected_total.fetch_add(1, Ordering::SeqCst);
+                counters
+                    .utterances_rejected_total
+                    .fetch_add(1, Ordering::SeqCst);
                 let nearest = nearest.as_ref().map_or_else(String::new, |(text, score)| {
                     format!(" (nearest: {text:?}, score {score:.1})")
                 });
@@ -235,7 +281,10 @@ impl Stream<'_> {
 
     /// Closes and waits a little for the client's answer, so that nothing sent is lost to a reset.
     fn close(&mut self, code: CloseCode, reason: &'static str) -> &'static str {
-        let frame = CloseFrame { code, reason: reason.into() };
+        let frame = CloseFrame {
+            code,
+            reason: reason.into(),
+        };
         let deadline = Instant::now() + CLOSE_DEADLINE;
         let mut is_open = self.socket.close(Some(frame)).is_ok();
         while is_open {
@@ -249,5 +298,8 @@ impl Stream<'_> {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
