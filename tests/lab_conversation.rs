@@ -17,16 +17,16 @@ const ON_TELEPHONES: Pair = Pair {
     codec: "pcmu",
     in_english: &[
         Phrase {
-            en: "I would like to book a table for four people on Friday.",
-            fr: "Je voudrais réserver une table pour quatre personnes vendredi.",
+            en: "Do you have a room available this weekend?",
+            fr: "Avez-vous une chambre disponible ce week-end ?",
         },
         Phrase {
-            en: "Can I pay by credit card?",
-            fr: "Est-ce que je peux payer par carte bancaire ?",
+            en: "Is breakfast included in the price?",
+            fr: "Le petit déjeuner est-il compris dans le prix ?",
         },
         Phrase {
-            en: "Thank you for your help, goodbye.",
-            fr: "Merci pour votre aide, au revoir.",
+            en: "How much does it cost per night?",
+            fr: "Combien cela coûte-t-il par nuit ?",
         },
     ],
     in_french: &[
@@ -35,12 +35,12 @@ const ON_TELEPHONES: Pair = Pair {
             fr: "En quoi puis-je vous être utile ?",
         },
         Phrase {
-            en: "The total price is fifty euros.",
-            fr: "Le prix total est de cinquante euros.",
+            en: "What is your telephone number?",
+            fr: "Quel est votre numéro de téléphone ?",
         },
         Phrase {
-            en: "Your reservation is confirmed.",
-            fr: "Votre réservation est confirmée.",
+            en: "Could you spell your family name?",
+            fr: "Pouvez-vous épeler votre nom de famille ?",
         },
     ],
 };
@@ -50,22 +50,22 @@ const IN_WIDE_BAND: Pair = Pair {
     codec: "l16",
     in_english: &[
         Phrase {
-            en: "My flight was delayed, so I will arrive at half past nine.",
-            fr: "Mon vol a du retard, donc j'arriverai à neuf heures et demie.",
-        },
-        Phrase {
             en: "There is a mistake on my bill.",
             fr: "Il y a une erreur sur ma facture.",
+        },
+        Phrase {
+            en: "My order has not arrived yet.",
+            fr: "Ma commande n'est pas encore arrivée.",
         },
     ],
     in_french: &[
         Phrase {
-            en: "The taxi will be there in twenty minutes.",
-            fr: "Le taxi sera là dans vingt minutes.",
+            en: "The heating in my apartment does not work.",
+            fr: "Le chauffage de mon appartement ne fonctionne pas.",
         },
         Phrase {
-            en: "The weather is beautiful here.",
-            fr: "Il fait très beau ici.",
+            en: "When will the technician come?",
+            fr: "Quand le technicien viendra-t-il ?",
         },
     ],
 };

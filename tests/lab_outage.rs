@@ -27,12 +27,12 @@ const SILENT_CALL_S: &str = "6";
 const CALL_MAX: Duration = Duration::from_secs(60);
 
 const BEFORE: Phrase = Phrase {
-    en: "I would like to speak to the manager.",
-    fr: "Je voudrais parler au directeur.",
+    en: "There is a mistake on my bill.",
+    fr: "Il y a une erreur sur ma facture.",
 };
 const AFTER: Phrase = Phrase {
-    en: "Your reservation is confirmed.",
-    fr: "Votre réservation est confirmée.",
+    en: "My order has not arrived yet.",
+    fr: "Ma commande n'est pas encore arrivée.",
 };
 
 #[test]

@@ -33,8 +33,8 @@ const PAIRS: [Pair; 3] = [
                 fr: "Où avez-vous mal ?",
             },
             Phrase {
-                en: "The doctor can see you on Monday at three o'clock.",
-                fr: "Le docteur peut vous recevoir lundi à trois heures.",
+                en: "When will the technician come?",
+                fr: "Quand le technicien viendra-t-il ?",
             },
         ],
     },
@@ -67,12 +67,12 @@ const PAIRS: [Pair; 3] = [
         codec: "pcmu",
         in_english: &[
             Phrase {
-                en: "I would like a room for two nights.",
-                fr: "Je voudrais une chambre pour deux nuits.",
-            },
-            Phrase {
                 en: "How much does it cost per night?",
                 fr: "Combien cela coûte-t-il par nuit ?",
+            },
+            Phrase {
+                en: "Do you have a room available this weekend?",
+                fr: "Avez-vous une chambre disponible ce week-end ?",
             },
         ],
         in_french: &[
@@ -81,8 +81,8 @@ const PAIRS: [Pair; 3] = [
                 fr: "Quelle langue préférez-vous ?",
             },
             Phrase {
-                en: "Your room number is twenty-four.",
-                fr: "Le numéro de votre chambre est le vingt-quatre.",
+                en: "Could you spell your family name?",
+                fr: "Pouvez-vous épeler votre nom de famille ?",
             },
         ],
     },

@@ -21,12 +21,12 @@ const AFTERWARDS: Pair = Pair {
     name: "afterwards",
     codec: "pcma",
     in_english: &[Phrase {
-        en: "Can you hear me clearly?",
-        fr: "Est-ce que vous m'entendez bien ?",
+        en: "There is a mistake on my bill.",
+        fr: "Il y a une erreur sur ma facture.",
     }],
     in_french: &[Phrase {
-        en: "We have a problem with the connection.",
-        fr: "Nous avons un problème de connexion.",
+        en: "The heating in my apartment does not work.",
+        fr: "Le chauffage de mon appartement ne fonctionne pas.",
     }],
 };
 

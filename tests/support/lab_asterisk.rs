@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -166,20 +168,28 @@ pub fn tools() -> PathBuf {
 
 /// A UDP port that nobody has on loopback; whoever is told of it binds it a moment later.
 pub fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    free_port(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
 
 /// The same for TCP.
 pub fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    free_port(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+}
+
+/// A port that stays free while its program is down: not one of those that the kernel gives to
+/// whoever asks for any (32768 and up).
+fn free_port(is_free: impl Fn(u16) -> bool) -> u16 {
+    const PORTS: Range<u16> = 20_000..30_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test processes that run at the same time begin at different places.
+        let index = NEXT.fetch_add(1, Ordering::Relaxed) + 97 * std::process::id();
+        let offset = index % u32::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(offset).unwrap();
+        if is_free(port) {
+            return port;
+        }
+    }
 }
 
 /// What it said, complaints included.

@@ -28,8 +28,8 @@ readonly END_WAIT_S=10
 # may add to a turn; how long everybody listens after the last word.
 readonly FIRST_WORD_MS=1500
 readonly ANSWER_PAUSE_MS=400
-readonly INTERPRETING_MS=1200
-readonly LISTEN_MS=2500
+readonly INTERPRETING_MS=1500
+readonly LISTEN_MS=4000
 
 main() {
   tools/setup.sh demo || exit 2
@@ -153,23 +153,29 @@ follow_call() {
   done
 }
 
+# What diglot's log lines about the conversation look like.
+readonly SAID='([0-9]{4}) \[[^]]*\] said \([a-z]+\): (.*)'
+readonly INTERPRETED='([0-9]{4}) \[[^]]*\] is interpreted as \([a-z]+\): (.*)'
+readonly HEARD='([0-9]{4}) \[[^]]*\] hears it ([0-9]+) ms .*\((.*)\)'
+
 # One line of diglot's log, as people would follow the conversation.
 show() { # line
-  local line=$1 index
+  local line=$1 i
   echo "$line" >>"$OUT/diglot.log"
-  if [[ $line =~ ([0-9]{4})' '\[[^]]*\]' said ('[a-z]+'): '(.*) ]]; then
+  if [[ $line =~ $SAID ]]; then
     say_as "${BASH_REMATCH[1]}" "says" "${BASH_REMATCH[2]}"
-  elif [[ $line =~ ([0-9]{4})' '\[[^]]*\]' is interpreted as ('[a-z]+'): '(.*) ]]; then
+  elif [[ $line =~ $INTERPRETED ]]; then
     say_as "${BASH_REMATCH[1]}" "  in ${LANGUAGE[${PARTNER[${BASH_REMATCH[1]}]}]}" \
       "${BASH_REMATCH[2]}"
-    last_speaker=${BASH_REMATCH[1]} last_translation=${BASH_REMATCH[2]}
-  elif [[ $line =~ ([0-9]{4})' '\[[^]]*\]' hears it '([0-9?]+).*\((.*)\) ]]; then
+    last_translation=${BASH_REMATCH[2]}
+  elif [[ $line =~ $HEARD ]]; then
     say_quietly "       ${BASH_REMATCH[1]} hears it ${BASH_REMATCH[2]} ms after the end of" \
       "speech: ${BASH_REMATCH[3]}"
-    for index in "${!turn_text[@]}"; do
-      if [ "${turn_speaker[index]}" != "${BASH_REMATCH[1]}" ] &&
-        [ "${turn_translation[index]}" = "${last_translation:-}" ]; then
-        turn_latency[index]=${BASH_REMATCH[2]}
+    for i in "${!turn_text[@]}"; do # the first such turn that has no time yet
+      if [ "${turn_translation[i]}" = "${last_translation:-}" ] && [ -z "${turn_latency[i]:-}" ]
+      then
+        turn_latency[i]=${BASH_REMATCH[2]}
+        break
       fi
     done
   elif [[ $line =~ (WARN|ERROR) ]]; then
@@ -224,7 +230,7 @@ show_judgement() { # turn, mark, found, latency
   printf '%2d  %s said   %s\n' $(($1 + 1)) "$speaker" "${turn_text[$1]}"
   printf '    expected    %s\n' "${turn_translation[$1]}"
   printf '    %s %s  %s\n' "${PARTNER[$speaker]}" "$(mark_of "$2")" "$3"
-  say_quietly "                first sound $4 ms after the end of speech"
+  [ "$4" = '?' ] || say_quietly "                first sound $4 ms after the end of speech"
 }
 
 show_reports() {
