@@ -2,6 +2,7 @@
 //!
 //! The only file of this crate with `unsafe`. It refuses to load a model that is not installed and to
 //! pass text with a NUL byte; it knows nothing about phrase books or languages.
+#![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
