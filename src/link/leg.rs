@@ -212,13 +212,17 @@ impl LegLink {
 
     /// Goes on with dialling when the socket is ready.
     pub fn socket_ready(&mut self, now: Micros, next_epoch: &mut u32) -> Option<LinkChange> {
-        self.is_readable = true;
         let State::Dialling { connection, .. } = &mut self.state else {
+            // A link that is down holds nothing that could be read.
+            self.is_readable = self.is_open();
             return None;
         };
         match connection.advance() {
             Ok(Progress::Pending) => None,
-            Ok(Progress::Open) => Some(self.opened(now, next_epoch)),
+            Ok(Progress::Open) => {
+                self.is_readable = true;
+                Some(self.opened(now, next_epoch))
+            }
             Err(error) => self.lost(now, &error.to_string()),
         }
     }
