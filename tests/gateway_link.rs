@@ -7,12 +7,16 @@ mod gateway_support;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diglot::call::CallCount;
 use diglot::config::Config;
 use diglot::gateway::Gateway;
+use diglot::link::binary::{Frame, Header};
 use diglot::observe::link_counts::LinkCount;
 use diglot::translator::Translator;
 use gateway_support::{Phone, config, talk_for, talk_until};
@@ -20,6 +24,9 @@ use tungstenite::{Message, WebSocket};
 
 const ALICE_HZ: f64 = 500.0;
 const BOB_HZ: f64 = 1_300.0;
+const PROMPT_HZ: f64 = 900.0;
+const LATE_HZ: f64 = 1_700.0;
+const FRESH_HZ: f64 = 2_100.0;
 
 /// DESIGN: audio is back within 2 s of the translator's return; the rest is room for this machine.
 const BACK_MAX: Duration = Duration::from_secs(5);
@@ -141,6 +148,106 @@ fn an_oversized_message_ends_the_connection_and_not_the_call() {
         while socket.read().is_ok() {}
     });
     assert_given_up_and_dialled_again(address, &dialled);
+}
+
+#[test]
+fn a_prompt_is_heard_when_the_translator_is_away_from_the_beginning() {
+    let prompt = tone_file(PROMPT_HZ);
+    let on_failure = format!("prompt:{}", prompt.display());
+    let settings = [("extension.8888.on_failure", on_failure.as_str())];
+    let config = with_translator_at(&config(&settings), nobody());
+    let gateway = Gateway::start(&config).unwrap();
+    let (mut alice, mut bob) = pair(&gateway);
+    talk_until("bob is told", &mut [&mut alice, &mut bob], |phones| {
+        phones[1].hears(PROMPT_HZ)
+    });
+    assert!(alice.heard_only_silence(0), "7777 is not configured so");
+    assert!(gateway.counts().link.value(LinkCount::LinkLost) > 0);
+    gateway.stop();
+}
+
+/// What the translator still has to say when a partner leaves was meant for that partner alone.
+#[test]
+fn words_for_a_partner_who_left_never_reach_the_next_one() {
+    let is_due = Arc::new(AtomicBool::new(false));
+    let sessions = Arc::new(AtomicUsize::new(0));
+    let (is_due_there, sessions_there) = (Arc::clone(&is_due), Arc::clone(&sessions));
+    let (address, _dialled) = misbehaving(move |mut socket| {
+        let mut tone_hz = None;
+        while let Ok(message) = socket.read() {
+            let says = |what: &str| message.to_text().is_ok_and(|text| text.contains(what));
+            if says(r#""ping""#) {
+                let _ = socket.send(Message::text(r#"{"type":"pong","id":1,"timestamp":1}"#));
+            }
+            if says(r#""language":"en""#) {
+                // The first session of 7777 speaks with one voice, every later one with another.
+                let is_first = sessions_there.fetch_add(1, Ordering::SeqCst) == 0;
+                tone_hz = Some(if is_first { LATE_HZ } else { FRESH_HZ });
+            }
+            if let Some(hz) = tone_hz
+                && message.is_binary()
+                && is_due_there.load(Ordering::SeqCst)
+            {
+                let _ = socket.send(Message::binary(speech(hz)));
+            }
+        }
+    });
+    let settings = [("asterisk.leg_timeout_ms", "500")];
+    let gateway = Gateway::start(&with_translator_at(&config(&settings), address)).unwrap();
+    let (mut alice, mut bob) = pair(&gateway);
+    talk_until("7777 is in session", &mut [&mut alice, &mut bob], |_| {
+        sessions.load(Ordering::SeqCst) > 0
+    });
+    talk_for(25, &mut [&mut alice, &mut bob]);
+    let mut carol = Phone::new(&gateway, 1, BOB_HZ);
+    let calls = gateway.counts().call.clone();
+    talk_until("bob is gone", &mut [&mut alice, &mut carol], |_| {
+        calls.value(CallCount::Ended) > 0
+    });
+    is_due.store(true, Ordering::SeqCst);
+    talk_until(
+        "carol is spoken to",
+        &mut [&mut alice, &mut carol],
+        |phones| phones[1].hears(FRESH_HZ) || phones[1].hears(LATE_HZ),
+    );
+    assert!(!carol.ever_heard(LATE_HZ, 0), "said to bob, heard by carol");
+    gateway.stop();
+}
+
+/// 100 ms of a tone as the translator sends it.
+fn speech(hz: f64) -> Vec<u8> {
+    let pcm: Vec<u8> = tone(hz, 1_600).flat_map(i16::to_le_bytes).collect();
+    let (utterance, last, timestamp) = (1, false, 1);
+    let header = Header::TranslatedAudio {
+        utterance,
+        last,
+        timestamp,
+    };
+    let mut bytes = Vec::new();
+    Frame { header, pcm: &pcm }.encode(&mut bytes);
+    bytes
+}
+
+/// A WAV file of a second of a tone.
+fn tone_file(hz: f64) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tone-{hz}.wav"));
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = hound::WavWriter::create(&path, spec).unwrap();
+    tone(hz, 16_000).for_each(|sample| file.write_sample(sample).unwrap());
+    file.finalize().unwrap();
+    path
+}
+
+fn tone(hz: f64, samples: u32) -> impl Iterator<Item = i16> {
+    (0..samples).map(move |n| {
+        let angle = std::f64::consts::TAU * hz * f64::from(n) / 16_000.0;
+        (8_000.0 * angle.sin()) as i16
+    })
 }
 
 /// The gateway gives the links of both callers up and dials again, and no packet is missing.

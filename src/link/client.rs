@@ -190,8 +190,16 @@ struct Member {
     partner: Option<LegId>,
     fallback: Fallback,
     waiting_prompt: Option<Arc<[i16]>>,
+    /// Whether its partner was told that this leg's translator is away.
+    outage: Outage,
     /// The utterance whose arrival was reported last.
     arrived: Option<UtteranceId>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outage {
+    Told,
+    Untold,
 }
 
 impl LinkThread {
@@ -255,13 +263,13 @@ impl LinkThread {
         match command {
             LinkCommand::AddLeg(leg) => self.add(*leg),
             LinkCommand::Pair(one, other) => {
-                self.set_partner(one, Some(other));
-                self.set_partner(other, Some(one));
+                self.pair(one, other);
+                self.pair(other, one);
             }
             LinkCommand::RemoveLeg(leg) => self.remove(leg),
             LinkCommand::Unpair(one, other) => {
-                self.set_partner(one, None);
-                self.set_partner(other, None);
+                self.unpair(one);
+                self.unpair(other);
             }
             LinkCommand::Stop => {
                 for slot in std::mem::take(&mut self.live) {
@@ -296,6 +304,7 @@ impl LinkThread {
             partner: None,
             fallback: leg.fallback,
             waiting_prompt: leg.waiting_prompt,
+            outage: Outage::Untold,
             arrived: None,
         });
     }
@@ -309,11 +318,22 @@ impl LinkThread {
         self.live.retain(|slot| *slot != leg.slot);
     }
 
-    fn set_partner(&mut self, leg: LegId, partner: Option<LegId>) {
+    fn pair(&mut self, leg: LegId, partner: LegId) {
         if let Some(member) = member_mut(&mut self.legs, leg) {
-            // Neither the waiting prompt nor the words of a partner who left are wanted any more.
+            // The waiting prompt is not wanted any more.
             member.hears.clear();
-            member.partner = partner;
+            member.partner = Some(partner);
+        }
+    }
+
+    /// Both forget the other: neither the words that wait, nor those that are still with the
+    /// translator, may reach whoever comes next.
+    fn unpair(&mut self, leg: LegId) {
+        if let Some(member) = member_mut(&mut self.legs, leg) {
+            member.hears.clear();
+            member.link.restart(clock::now());
+            member.partner = None;
+            member.outage = Outage::Untold;
         }
     }
 
@@ -347,7 +367,7 @@ impl LinkThread {
             };
             let change = member.link.send_speech(now, timestamp_ms, samples);
             report(&self.parts, &member.link, change);
-            let is_away = !member.link.is_open();
+            let is_away = member.link.is_away();
             if is_away && frame.kind == FrameKind::Received {
                 self.let_original_through(now, partner, samples);
             }
@@ -378,7 +398,6 @@ impl LinkThread {
             return;
         };
         let change = change.or_else(|| member.link.flush(now));
-        let is_down = matches!(change, Some(LinkChange::Down(_)));
         report(&self.parts, &member.link, change);
         let dropped = member.link.take_dropped();
         self.parts
@@ -387,14 +406,24 @@ impl LinkThread {
         self.parts
             .counts
             .add(LinkCount::MessageRefused, dropped.messages);
-        if is_down && let Some(partner) = member.partner {
-            self.announce_outage(now, partner);
-        }
+        self.announce_outage(now, slot);
         self.feed(now, slot);
     }
 
-    fn announce_outage(&mut self, now: Micros, listener: LegId) {
-        if let Some(listener) = member_mut(&mut self.legs, listener)
+    /// Once for each outage, and as soon as there is somebody to be told.
+    fn announce_outage(&mut self, now: Micros, slot: u16) {
+        let Some(member) = &mut self.legs[usize::from(slot)] else {
+            return;
+        };
+        if !member.link.is_away() {
+            member.outage = Outage::Untold;
+            return;
+        }
+        let Some(partner) = member.partner else {
+            return;
+        };
+        if std::mem::replace(&mut member.outage, Outage::Told) == Outage::Untold
+            && let Some(listener) = member_mut(&mut self.legs, partner)
             && let Fallback::Prompt(prompt) = &listener.fallback
         {
             listener

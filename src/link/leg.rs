@@ -98,7 +98,7 @@ pub enum FromTranslator<'a> {
 pub enum LinkChange {
     /// The session is open.
     Up,
-    /// The session is gone.
+    /// The session is gone, or the first dial failed; told once until the session is open again.
     Down(String),
 }
 
@@ -130,6 +130,8 @@ pub struct LegLink {
     pings_unanswered: u32,
     /// Whether the socket may hold more than was read.
     is_readable: bool,
+    /// Whether the translator was lost or did not answer, and has not come back since.
+    is_away: bool,
     dropped: Dropped,
     /// Reused for every message.
     scratch: Vec<u8>,
@@ -160,6 +162,7 @@ impl LegLink {
             next_ping: Micros(0),
             pings_unanswered: 0,
             is_readable: false,
+            is_away: false,
             dropped: Dropped::default(),
             scratch: Vec::new(),
         }
@@ -173,6 +176,12 @@ impl LegLink {
     /// Whether speech sent now reaches the translator.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the translator is known to be away: it was lost, or did not answer a dial. A first
+    /// dial under way is neither away nor open.
+    pub fn is_away(&self) -> bool {
+        self.is_away
     }
 
     /// Takes the counts since the last call.
@@ -212,13 +221,17 @@ impl LegLink {
 
     /// Goes on with dialling when the socket is ready.
     pub fn socket_ready(&mut self, now: Micros, next_epoch: &mut u32) -> Option<LinkChange> {
-        self.is_readable = true;
         let State::Dialling { connection, .. } = &mut self.state else {
+            // A link that is down holds nothing that could be read.
+            self.is_readable = self.is_open();
             return None;
         };
         match connection.advance() {
             Ok(Progress::Pending) => None,
-            Ok(Progress::Open) => Some(self.opened(now, next_epoch)),
+            Ok(Progress::Open) => {
+                self.is_readable = true;
+                Some(self.opened(now, next_epoch))
+            }
             Err(error) => self.lost(now, &error.to_string()),
         }
     }
@@ -231,10 +244,7 @@ impl LegLink {
         registry: &Registry,
     ) -> Option<LinkChange> {
         match &self.state {
-            State::Waiting { until } if now >= *until => {
-                self.dial(now, endpoint, registry);
-                None
-            }
+            State::Waiting { until } if now >= *until => self.dial(now, endpoint, registry),
             State::Dialling { deadline, .. } if now >= *deadline => {
                 self.lost(now, "no answer to the dial")
             }
@@ -276,6 +286,17 @@ impl LegLink {
             .and_then(|error| self.lost(now, &error.to_string()))
     }
 
+    /// Begins a new session: what the present one keeps, or still has to say, was for a listener
+    /// who has left.
+    pub fn restart(&mut self, now: Micros) {
+        self.backlog.clear();
+        if self.is_open() {
+            self.close();
+            self.state = State::Waiting { until: now };
+            self.is_readable = false;
+        }
+    }
+
     /// Says goodbye, as far as the socket takes it at once.
     pub fn close(&mut self) {
         let message = Message::SessionEnd(SessionEnd {
@@ -289,7 +310,12 @@ impl LegLink {
         }
     }
 
-    fn dial(&mut self, now: Micros, endpoint: &Endpoint, registry: &Registry) {
+    fn dial(
+        &mut self,
+        now: Micros,
+        endpoint: &Endpoint,
+        registry: &Registry,
+    ) -> Option<LinkChange> {
         let url = format!("{}/{}", endpoint.url, self.identity.extension);
         let dialled = Connection::dial(
             endpoint.address,
@@ -298,15 +324,16 @@ impl LegLink {
             registry,
             self.token,
         );
-        self.state = match dialled {
-            Ok(connection) => State::Dialling {
-                connection,
-                deadline: now.plus_ms(DIAL_MS_MAX),
-            },
-            Err(_) => State::Waiting {
-                until: now.plus_ms(REDIAL_MS),
-            },
-        };
+        match dialled {
+            Ok(connection) => {
+                self.state = State::Dialling {
+                    connection,
+                    deadline: now.plus_ms(DIAL_MS_MAX),
+                };
+                None
+            }
+            Err(error) => self.lost(now, &error.to_string()),
+        }
     }
 
     fn opened(&mut self, now: Micros, next_epoch: &mut u32) -> LinkChange {
@@ -338,7 +365,11 @@ impl LegLink {
                 return down;
             }
         }
-        self.flush(now).unwrap_or(LinkChange::Up)
+        if let Some(down) = self.flush(now) {
+            return down;
+        }
+        self.is_away = false;
+        LinkChange::Up
     }
 
     fn send_pcm(&mut self, now: Micros, timestamp: u64, pcm: &[u8]) -> Option<LinkChange> {
@@ -387,12 +418,14 @@ impl LegLink {
     }
 
     fn lost(&mut self, now: Micros, reason: &str) -> Option<LinkChange> {
-        let was_open = self.is_open();
+        // A session that was lost is told even if it was as short as the one before.
+        let is_news = self.is_open() || !self.is_away;
         self.state = State::Waiting {
             until: now.plus_ms(REDIAL_MS),
         };
         self.is_readable = false;
-        was_open.then(|| LinkChange::Down(reason.into()))
+        self.is_away = true;
+        is_news.then(|| LinkChange::Down(reason.into()))
     }
 
     fn dispatch(&mut self, message: &WsMessage, receive: &mut impl FnMut(FromTranslator<'_>)) {

@@ -3,7 +3,7 @@
 diglot_rt::counted! {
     /// What the link thread counts.
     LinkCount, LinkCounts {
-        /// Sessions that ended without our wish.
+        /// Times that a leg lost the translator, or found none.
         LinkLost => "link_lost_total",
         /// Frames of the original that the translator did not take, or that grew too old.
         UplinkDropped => "link_uplink_drop_total",
