@@ -174,7 +174,8 @@ fn speech_out_of_the_book_is_an_empty_final() {
 
 #[test]
 fn finalize_flushes_and_answers_even_in_silence() {
-    let (mut socket, _) = listen(server(), GOOD, Some(KEY)).expect("upgrade");
+    let (mut socket, _) =
+        listen(server(), &format!("{GOOD}&endpointing=2000"), Some(KEY)).expect("upgrade");
     socket
         .send(Message::binary(vec![0xff; 1600]))
         .expect("send");
@@ -188,7 +189,7 @@ fn finalize_flushes_and_answers_even_in_silence() {
     );
     assert_eq!(results["channel"]["alternatives"][0]["transcript"], "");
     let audio = spoken("Your reservation is confirmed.", Language::English);
-    // Cut right after the speech: no endpoint has come yet.
+    // Cut after the speech: no endpoint has come yet.
     send_audio(&mut socket, &audio[..audio.len() - 8000 - 800]);
     socket
         .send(Message::text("{\"type\":\"Finalize\"}"))

@@ -1,5 +1,7 @@
 //! A running server on a free port of loopback, and the smallest clients to talk to it.
 
+#![allow(dead_code)] // Each test file uses its own part.
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
@@ -13,16 +15,16 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
 /// Longest wait for anything in a test.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The server all tests of one file share: its recognisers take a second to warm.
-pub fn server() -> SocketAddr {
+pub(crate) fn server() -> SocketAddr {
     static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
     *ADDRESS.get_or_init(|| start(ServerOptions::default()))
 }
 
 /// A server of one's own.
-pub fn start(options: ServerOptions) -> SocketAddr {
+pub(crate) fn start(options: ServerOptions) -> SocketAddr {
     let server = Server::bind("127.0.0.1:0", options, PhraseBook::built_in())
         .expect("engines are installed");
     let address = server.address().expect("bound");
@@ -32,20 +34,20 @@ pub fn start(options: ServerOptions) -> SocketAddr {
 
 /// A parsed HTTP response.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON body")
     }
 }
 
 /// Sends raw bytes on a fresh connection and reads one response.
-pub fn exchange(address: SocketAddr, request: &str) -> Reply {
+pub(crate) fn exchange(address: SocketAddr, request: &str) -> Reply {
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.set_read_timeout(Some(DEADLINE)).expect("option");
     stream.write_all(request.as_bytes()).expect("write");
@@ -53,7 +55,7 @@ pub fn exchange(address: SocketAddr, request: &str) -> Reply {
 }
 
 /// Reads one response with a length or in chunks.
-pub fn read_reply(stream: &mut TcpStream) -> Reply {
+pub(crate) fn read_reply(stream: &mut TcpStream) -> Reply {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(byte(stream));
@@ -107,7 +109,7 @@ fn exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
 }
 
 /// A request with a JSON body.
-pub fn post(path: &str, headers: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}\
          content-length: {}\r\n\r\n{body}",
@@ -115,10 +117,10 @@ pub fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-pub type Socket = WebSocket<TcpStream>;
+pub(crate) type Socket = WebSocket<TcpStream>;
 
 /// Opens a Deepgram stream; `Err` is the refusal's status, `dg-error` and body.
-pub fn listen(
+pub(crate) fn listen(
     address: SocketAddr,
     query: &str,
     authorization: Option<&str>,
@@ -155,7 +157,7 @@ pub fn listen(
 }
 
 /// The next JSON message, or the close code and reason.
-pub fn next(socket: &mut Socket) -> Result<Value, (u16, String)> {
+pub(crate) fn next(socket: &mut Socket) -> Result<Value, (u16, String)> {
     loop {
         match socket.read() {
             Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).expect("JSON")),
@@ -170,7 +172,7 @@ pub fn next(socket: &mut Socket) -> Result<Value, (u16, String)> {
 }
 
 /// All messages up to the close, and the close.
-pub fn rest(socket: &mut Socket) -> (Vec<Value>, (u16, String)) {
+pub(crate) fn rest(socket: &mut Socket) -> (Vec<Value>, (u16, String)) {
     let mut messages = Vec::new();
     loop {
         match next(socket) {
