@@ -210,9 +210,14 @@ report_failed_start() {
   fail "Asterisk did not come up; its last words are above"
 }
 
-wait_until_gone() { # seconds
-  local deadline=$((SECONDS + $1))
-  while running_pid >/dev/null; do
+# Whether a process has given back its ports: an ended one has, a dying one may not have yet.
+has_ended() { # pid
+  [ ! -e "/proc/$1" ] || grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
+wait_until_ended() { # pid, seconds
+  local deadline=$((SECONDS + $2))
+  until has_ended "$1"; do
     [ $SECONDS -lt $deadline ] || return 1
     sleep 0.02
   done
@@ -222,14 +227,15 @@ kill_instance() {
   local pid
   pid=$(running_pid) || return 0
   kill -KILL "$pid"
-  wait_until_gone "$STOP_WAIT_S" || fail "pid $pid does not end"
+  wait_until_ended "$pid" "$STOP_WAIT_S" || fail "pid $pid does not end"
   rm -f "$PID_FILE"
 }
 
 stop() {
-  running_pid >/dev/null || return 0
+  local pid
+  pid=$(running_pid) || return 0
   asterisk_here -rx 'core stop now' >/dev/null 2>&1 || true
-  wait_until_gone "$STOP_WAIT_S" || kill_instance
+  wait_until_ended "$pid" "$STOP_WAIT_S" || kill_instance
   rm -f "$PID_FILE"
 }
 
