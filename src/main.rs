@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use diglot::cli::{self, Cli, Mode, Start};
+use diglot::observe::logging;
 use diglot::{config, process};
 
 fn main() -> ExitCode {
@@ -25,12 +26,12 @@ fn run(start: &Start) -> ExitCode {
         println!("{}", cli::CHECK_PASSED);
         return ExitCode::SUCCESS;
     }
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        // It writes whole requests at trace level, passwords included.
-        .filter_module("tungstenite", log::LevelFilter::Debug)
-        .format_timestamp_millis()
-        .init();
-    match process::run(start.command, &config) {
+    if let Err(error) = logging::install() {
+        return refuse(&error);
+    }
+    let result = process::run(start.command, &config);
+    logging::flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
