@@ -15,12 +15,17 @@
 pub mod codec;
 pub mod downlink;
 pub mod g711;
+pub mod g722;
+pub mod load;
 pub mod pacer;
 pub mod phone;
 pub mod playlist;
+pub mod process;
 pub mod recorder;
+pub mod relay;
 pub mod report;
 pub mod rtp;
 pub mod sequence;
+pub mod svg;
 pub mod uplink;
 pub mod wav;
