@@ -1,6 +1,6 @@
 //! RTP phones for testing a media gateway, as Asterisk's ExternalMedia would talk to it.
 //!
-//! Refuses to depend on the product: RTP, G.711 and all judging of streams are written here anew.
+//! Refuses to depend on the product: RTP, codecs and all judging of streams are written here anew.
 //!
 //! ```text
 //! playlist ─▶ uplink ─▶ socket ─▶ gateway          pacer: one frame each 20 ms, absolute

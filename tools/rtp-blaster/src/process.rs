@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_whatever_the_name() {
         let line = "4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 700 55 13 14 15 16 17 18 19 20 21 22 \
-                    23 24 25 26 27 28 29 30 31 32 33 34 60 1 37 38 39 40\n";
+                    23 24 25 26 27 28 29 30 31 32 33 34 35 36 60 1 37 38 39 40\n";
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat.name, "a) b (c");
         assert_eq!((stat.ticks, stat.priority, stat.policy), (755, 60, 1));

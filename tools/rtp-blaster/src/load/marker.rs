@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// Goal: all codecs carry markers. Method: some legs through each; G.722 delays by its filter
-    /// bank of 24 taps twice, 22 samples.
+    /// bank of 24 taps twice, 22 samples, and blurs the onset.
     #[test]
     fn every_codec_carries_markers() {
         for name in ["pcma", "slin", "slin16", "g722"] {
@@ -229,7 +229,7 @@ mod tests {
                 assert_eq!(found, [Found::Marker { leg }], "{name}");
                 let begin = codec.frame_samples() as usize * 5 + 31;
                 let late = onsets[0] - begin;
-                let late_max = if codec == UplinkCodec::G722 { 26 } else { 0 };
+                let late_max = if codec == UplinkCodec::G722 { 32 } else { 0 };
                 assert!(late <= late_max, "{name}, leg {leg}: {late} samples late");
             }
         }

@@ -111,7 +111,8 @@ mod tests {
         let mut spread = Spread::of_all();
         (1..=10_000).for_each(|time_us| spread.record(time_us));
         let summary = spread.summary();
-        assert_eq!((summary.count, summary.p50_us), (10_000, 5_000));
+        assert_eq!(summary.count, 10_000);
+        assert!(summary.p50_us.abs_diff(5_000) <= 5);
         assert!(summary.p99_99_us.abs_diff(9_999) < 10);
         let bars = spread.bars();
         assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 10_000);
