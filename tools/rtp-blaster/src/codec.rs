@@ -103,7 +103,7 @@ impl UplinkCodec {
     /// An encoder at the beginning of a stream.
     pub fn encoder(self) -> Encoder {
         match self {
-            Self::G722 => Encoder::G722(G722Encoder::new()),
+            Self::G722 => Encoder::G722(Box::default()),
             Self::Pcma => Encoder::Pcma,
             Self::Pcmu => Encoder::Pcmu,
             Self::Slin | Self::Slin16 => Encoder::Linear,
@@ -115,7 +115,7 @@ impl UplinkCodec {
 #[derive(Debug)]
 pub enum Encoder {
     /// G.722.
-    G722(G722Encoder),
+    G722(Box<G722Encoder>),
     /// 16 bits, big endian, at any rate.
     Linear,
     /// G.711 A-law.

@@ -218,7 +218,7 @@ impl Band {
     }
 
     fn rescale(&mut self, step: i32, log_scale_max: i32, shift: i32) {
-        self.log_scale = ((self.log_scale * 127 >> 7) + step).clamp(0, log_scale_max);
+        self.log_scale = (((self.log_scale * 127) >> 7) + step).clamp(0, log_scale_max);
         let fraction = ILB[(self.log_scale >> 6 & 31) as usize];
         let down = shift - (self.log_scale >> 11);
         let power = if down < 0 {
@@ -262,7 +262,8 @@ impl Band {
         } else {
             -128
         };
-        let second = (gain.min(i32::from(i16::MAX)) >> 7) + nudge + (self.poles[1] * 32_512 >> 15);
+        let second =
+            (gain.min(i32::from(i16::MAX)) >> 7) + nudge + ((self.poles[1] * 32_512) >> 15);
         let second = second.clamp(-12_288, 12_288);
         let nudge = if has_sign_of(self.partial[0]) {
             192
@@ -270,7 +271,7 @@ impl Band {
             -192
         };
         let first_max = saturate(15_360 - second);
-        let first = saturate(nudge + (self.poles[0] * 32_640 >> 15));
+        let first = saturate(nudge + ((self.poles[0] * 32_640) >> 15));
         self.poles = [first.clamp(-first_max, first_max), second];
     }
 
@@ -280,7 +281,7 @@ impl Band {
         for (zero, past) in self.zeros.iter_mut().zip(self.differences) {
             let is_same = (difference < 0) == (past < 0);
             let nudge = if is_same { step } else { -step };
-            *zero = saturate(nudge + (*zero * 32_640 >> 15));
+            *zero = saturate(nudge + ((*zero * 32_640) >> 15));
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The measuring control: what it costs to move packets and do nothing else. One socket per port,
-//! recvmmsg and sendmmsg, a wake-up as soon as one packet is there. Not a gateway: it reads nothing.
+//! recvmmsg and sendmmsg, a wake-up as soon as one packet is there. No gateway: it reads nothing.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -44,7 +44,8 @@ fn write_histogram(
     )?;
     writeln!(
         svg,
-        "<text x=\"{SIDE}\" y=\"38\">{} packets; p50 {}, p99 {}, p99.9 {}, p99.99 {}, max {} µs</text>",
+        "<text x=\"{SIDE}\" y=\"38\">{} packets; p50 {}, p99 {}, p99.9 {}, p99.99 {}, max {} µs\
+         </text>",
         summary.count,
         summary.p50_us,
         summary.p99_us,
@@ -52,6 +53,24 @@ fn write_histogram(
         summary.p99_99_us,
         summary.max_us
     )?;
+    write_bars(svg, bars)?;
+    let ground = HEIGHT - BOTTOM;
+    writeln!(
+        svg,
+        "<line x1=\"{SIDE}\" y1=\"{ground}\" x2=\"{}\" y2=\"{ground}\" stroke=\"black\"/>",
+        WIDTH - SIDE
+    )?;
+    writeln!(
+        svg,
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">µs, each bar twice as wide as the one \
+         before; height: logarithm of the count</text>",
+        WIDTH / 2.0,
+        HEIGHT - 12.0
+    )?;
+    writeln!(svg, "</svg>")
+}
+
+fn write_bars(svg: &mut String, bars: &[Bar]) -> std::fmt::Result {
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
     let step = (WIDTH - 2.0 * SIDE) / bars.len().max(1) as f64;
     let ground = HEIGHT - BOTTOM;
@@ -83,19 +102,7 @@ fn write_histogram(
             bar.count
         )?;
     }
-    writeln!(
-        svg,
-        "<line x1=\"{SIDE}\" y1=\"{ground}\" x2=\"{}\" y2=\"{ground}\" stroke=\"black\"/>",
-        WIDTH - SIDE
-    )?;
-    writeln!(
-        svg,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">µs, each bar twice as wide as the one \
-         before; height: logarithm of the count</text>",
-        WIDTH / 2.0,
-        HEIGHT - 12.0
-    )?;
-    writeln!(svg, "</svg>")
+    Ok(())
 }
 
 /// Height of a bar, in 0 ..= 1, so that one packet is still seen.

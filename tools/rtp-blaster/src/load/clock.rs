@@ -1,5 +1,6 @@
 //! Two clocks and one zero: the schedule runs on CLOCK_MONOTONIC, the kernel stamps packets by
-//! CLOCK_REALTIME. Both are disciplined alike and differ by a constant, unless someone sets the time.
+//! CLOCK_REALTIME. Both are disciplined alike and differ by a constant, unless someone sets the
+//! time.
 
 use std::time::Duration;
 

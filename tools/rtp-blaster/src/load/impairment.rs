@@ -102,7 +102,9 @@ impl Impairment {
                 && burst.burst_packets >= 1.0
                 && burst.entry() <= 1.0;
             if !is_possible {
-                return Err("burst loss: want a mean below the loss in bursts, and bursts of at least 1 packet".into());
+                let wanted =
+                    "want a mean below the loss in bursts, and bursts of at least 1 packet";
+                return Err(format!("burst loss: {wanted}"));
             }
         }
         match self.jitter {
@@ -153,8 +155,8 @@ impl Network {
         }
     }
 
-    /// Decides over the next packet.
-    pub fn next(&mut self) -> Fate {
+    /// The fate of the next packet.
+    pub fn decide(&mut self) -> Fate {
         // Every chance is drawn for every packet, so that switching one impairment on leaves the
         // draws of the others as they were.
         let [loss, burst, stay, duplicate, reorder] = std::array::from_fn(|_| self.random.f64());
@@ -213,7 +215,7 @@ mod tests {
     fn fates(impairment: Impairment, seed: u64) -> Vec<Fate> {
         impairment.check().unwrap();
         let mut network = Network::new(impairment, seed);
-        (0..PACKETS).map(|_| network.next()).collect()
+        (0..PACKETS).map(|_| network.decide()).collect()
     }
 
     fn share(fates: &[Fate], is_meant: impl Fn(&Fate) -> bool) -> f64 {

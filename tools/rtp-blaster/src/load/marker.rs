@@ -206,7 +206,7 @@ mod tests {
         (onsets, found)
     }
 
-    /// Goal: every leg is told from every other, and its onset is found to the sample. Method: every
+    /// Goal: every leg is told from every other, and its onset found to the sample. Method: every
     /// third of 2000 legs, so every digit in every place, through µ-law at changing offsets.
     #[test]
     fn every_leg_is_recognised_at_its_sample() {

@@ -138,7 +138,7 @@ impl Plan {
                 "--to: want 1 to {PORTS_MAX} of the gateway's addresses"
             ));
         }
-        let is_paired = self.to.len() % 2 == 0 && self.legs % self.to.len() == 0;
+        let is_paired = self.to.len().is_multiple_of(2) && self.legs.is_multiple_of(self.to.len());
         if self.hears == Hears::Partner && !is_paired {
             return Err(
                 "--hears partner: want an even number of --to, and as many legs on each".into(),

@@ -24,7 +24,7 @@ use super::spread::{Spread, micros};
 /// Sockets taken from one wake-up.
 const EVENTS_MAX: usize = 256;
 /// How often the thread reads what has come. The kernel has stamped it, so nothing is gained by
-/// reading at once; and a reader that sleeps costs neither CPU nor, on loopback, the sender a wake-up.
+/// reading at once; and a reader that sleeps costs no CPU, nor, on loopback, the sender a wake-up.
 const READ_EVERY: Duration = Duration::from_millis(2);
 /// Larger than any packet a gateway sends over Ethernet.
 const DATAGRAM_BYTES_MAX: usize = 2_048;

@@ -27,8 +27,8 @@ use crate::codec::FRAME_MS;
 /// Of the packets sent in one frame's time, three more than the longest delay covers may be on
 /// their way: telephone-events end with three at once.
 const SLOTS_PER_LEG_SPARE: usize = 4;
-/// The thread wakes at most this often: a wake-up costs more than a packet on a virtual machine. What
-/// falls due between leaves at the next one, late by at most this, which the pacing shows.
+/// The thread wakes at most this often: a wake-up costs more than a packet on a virtual machine.
+/// What falls due between leaves at the next one, late by at most this, which the pacing shows.
 const WAKE_EVERY: Duration = Duration::from_micros(100);
 /// The progress line is fed every so many packets.
 const PUBLISH_EVERY: u64 = 64;

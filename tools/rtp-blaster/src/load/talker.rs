@@ -101,7 +101,7 @@ impl FrameCycle {
         }
     }
 
-    /// How far into its turn a frame is; none between the turns. The first comes after a whole wait.
+    /// How far into its turn a frame is; none between turns. The first comes after a whole wait.
     fn position(self, frame: u64) -> Option<u64> {
         let idle = self.every - self.length;
         (frame % self.every).checked_sub(idle)
@@ -208,7 +208,7 @@ impl Talker {
 
     fn finish_packet(&mut self, send: &mut impl FnMut(&[u8], Fate)) {
         self.next.sequence_number = self.next.sequence_number.wrapping_add(1);
-        let fate = self.network.next();
+        let fate = self.network.decide();
         // The packet that opens a leg always arrives: the order of the legs decides who is paired.
         let fate = if self.is_open { fate } else { Fate::PUNCTUAL };
         self.is_open = true;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{CpuReport, LoadReport, MarkerReport};
+use super::report::{CpuReport, LegDownlink, LoadReport, MarkerReport};
 use super::spread::{Bar, Summary};
 
 /// Characters of the longest bar.
@@ -19,12 +19,47 @@ pub fn render(report: &LoadReport) -> String {
 }
 
 fn write_report(text: &mut String, report: &LoadReport) -> std::fmt::Result {
-    let (up, down, hostile) = (&report.uplink, &report.downlink, &report.hostile);
     writeln!(
         text,
         "{} legs, {}, {:.1} s measured, seed {}",
         report.legs, report.codec, report.window_s, report.seed
     )?;
+    write_sent(text, report)?;
+    write_received(text, &report.downlink, report.legs_unheard)?;
+    writeln!(
+        text,
+        "{:10} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}  µs",
+        "", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+    )?;
+    write_summary(text, "between", &report.deviation)?;
+    write_summary(text, "on grid", &report.grid_deviation)?;
+    write_summary(text, "own pace", &report.pacing)?;
+    if let Some(markers) = &report.markers {
+        write_summary(text, "latency", &markers.latency)?;
+        write_markers(text, markers)?;
+    }
+    report.cpu.iter().try_for_each(|cpu| write_cpu(text, cpu))?;
+    writeln!(
+        text,
+        "machine    {}, steal {:.2} %, idle {:.0} %, own drops {}, send errors {}",
+        report.machine.scheduling,
+        report.machine.steal_percent,
+        report.machine.idle_percent,
+        report.machine.dropped_here,
+        report.machine.send_errors
+    )?;
+    writeln!(text, "deviation of the time between two packets:")?;
+    write_bars(text, &report.deviation_bars)?;
+    if report.acceptable {
+        writeln!(text, "acceptable: true")
+    } else {
+        let reasons = report.not_acceptable_because.join("; ");
+        writeln!(text, "acceptable: false, {reasons}")
+    }
+}
+
+fn write_sent(text: &mut String, report: &LoadReport) -> std::fmt::Result {
+    let (up, hostile) = (&report.uplink, &report.hostile);
     writeln!(
         text,
         "sent       {} packets of {} frames; lost on purpose {} + {} in bursts, doubled {}, held \
@@ -46,6 +81,10 @@ fn write_report(text: &mut String, report: &LoadReport) -> std::fmt::Result {
             hostile.malformed, hostile.spoofed
         )?;
     }
+    Ok(())
+}
+
+fn write_received(text: &mut String, down: &LegDownlink, silent: usize) -> std::fmt::Result {
     writeln!(
         text,
         "received   {} packets, {} frames of {} expected, payload types {:?}",
@@ -53,13 +92,13 @@ fn write_report(text: &mut String, report: &LoadReport) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "missing    {} (timestamps {}, clock {}); doubled {}, beyond one per tick {}; silent legs {}",
+        "missing    {} (timestamps {}, clock {}); doubled {}, beyond one per tick {}; silent legs \
+         {silent}",
         down.frames_missing,
         down.missing_by_timestamp,
         down.missing_by_clock,
         down.frames_doubled,
-        down.frames_extra,
-        report.legs_unheard
+        down.frames_extra
     )?;
     writeln!(
         text,
@@ -76,39 +115,7 @@ fn write_report(text: &mut String, report: &LoadReport) -> std::fmt::Result {
         down.payload_type_errors,
         down.malformed,
         down.from_strangers
-    )?;
-    writeln!(
-        text,
-        "           {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}  µs",
-        "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
-    )?;
-    write_summary(text, "between", &report.deviation)?;
-    write_summary(text, "on grid", &report.grid_deviation)?;
-    if let Some(markers) = &report.markers {
-        write_summary(text, "latency", &markers.latency)?;
-        write_summary(text, "own pace", &report.pacing)?;
-        write_markers(text, markers)?;
-    } else {
-        write_summary(text, "own pace", &report.pacing)?;
-    }
-    report.cpu.iter().try_for_each(|cpu| write_cpu(text, cpu))?;
-    writeln!(
-        text,
-        "machine    {}, steal {:.2} %, idle {:.0} %, own drops {}, send errors {}",
-        report.machine.scheduling,
-        report.machine.steal_percent,
-        report.machine.idle_percent,
-        report.machine.dropped_here,
-        report.machine.send_errors
-    )?;
-    writeln!(text, "deviation of the time between two packets:")?;
-    write_bars(text, &report.deviation_bars)?;
-    if report.acceptable {
-        writeln!(text, "acceptable: true")
-    } else {
-        let reasons = report.not_acceptable_because.join("; ");
-        writeln!(text, "acceptable: false, {reasons}")
-    }
+    )
 }
 
 fn write_summary(text: &mut String, name: &str, summary: &Summary) -> std::fmt::Result {
