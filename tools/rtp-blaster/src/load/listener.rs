@@ -139,6 +139,11 @@ impl Listener {
         self.window.is_some()
     }
 
+    /// Listens for no more markers: the speakers have stopped, perhaps in the midst of one.
+    pub fn stop_hearing(&mut self) {
+        self.hearing = None;
+    }
+
     /// Counts a datagram that does not come from the leg's gateway port.
     pub fn receive_from_stranger(&mut self) {
         self.counts.from_strangers += u64::from(self.is_open());

@@ -142,6 +142,10 @@ impl<'a> Receiver<'a> {
                 // A ready socket without a packet: an error report, read away, or a bad checksum.
                 if let Ok(arrival) = self.read(leg, &mut datagram, &mut control) {
                     let bytes = arrival.bytes;
+                    let end_ns = shared.window_end_ns.load(Ordering::Relaxed);
+                    if end_ns > 0 && arrival.at.as_nanos() >= u128::from(end_ns) {
+                        self.received.listeners[leg].stop_hearing();
+                    }
                     self.take(leg, &arrival, &datagram[..bytes]);
                 }
             }

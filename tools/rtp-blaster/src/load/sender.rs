@@ -170,6 +170,10 @@ impl<'a> Sender<'a> {
 
     /// Sends until the window ends or it is told to stop; what is under way then still leaves.
     pub fn run(mut self, shared: &Shared) -> Sent {
+        let end_ns = |end: Duration| end.as_nanos() as u64;
+        shared
+            .window_end_ns
+            .store(end_ns(self.sent.window_end), Ordering::Relaxed);
         let (mut events, mut awake_since) = (0_u64, Duration::ZERO);
         while let Some(Reverse(due)) = self.due.pop() {
             if due.at > awake_since {
@@ -178,6 +182,9 @@ impl<'a> Sender<'a> {
             }
             if shared.stop.load(Ordering::Relaxed) {
                 self.sent.window_end = self.sent.window_end.min(self.epoch.now());
+                shared
+                    .window_end_ns
+                    .store(end_ns(self.sent.window_end), Ordering::Relaxed);
             }
             let is_over = due.at >= self.sent.window_end;
             if !is_over || matches!(due.what, What::Slot(_)) {

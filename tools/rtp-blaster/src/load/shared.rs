@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 pub struct Shared {
     /// The sender is to end the window now.
     pub stop: std::sync::Arc<AtomicBool>,
+    /// When the window ends, in ns of the run; 0 until that is known.
+    pub window_end_ns: AtomicU64,
     /// The receiver is to return.
     pub is_over: AtomicBool,
     /// What the sender has done so far, in packets and lost packets.
