@@ -2,6 +2,7 @@
 //! sends for each `format`, and which payload types it takes back.
 
 use crate::g711;
+use crate::g722::{G722Decoder, G722Encoder};
 
 /// One frame lasts this long, in every format.
 pub const FRAME_MS: u32 = 20;
@@ -14,14 +15,17 @@ pub const STATIC_PAYLOAD_TYPE_MAX: u8 = 34;
 
 const PAYLOAD_TYPE_PCMU: u8 = 0;
 const PAYLOAD_TYPE_PCMA: u8 = 8;
+const PAYLOAD_TYPE_G722: u8 = 9;
 const PAYLOAD_TYPE_SLIN: u8 = 10;
 const PAYLOAD_TYPE_SLIN_MONO: u8 = 11;
 /// Asterisk's own number for 16 kHz linear audio.
 const PAYLOAD_TYPE_SLIN16: u8 = 118;
 
-/// What the phone sends, named as in `format=` of ExternalMedia (`ulaw` and `alaw` too).
+/// What a leg sends, named as in `format=` of ExternalMedia (`ulaw` and `alaw` too).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UplinkCodec {
+    /// G.722 at 64 kbit/s, payload type 9: samples at 16 kHz, stamps at 8 kHz (RFC 3551 §4.5.2).
+    G722,
     /// G.711 A-law, payload type 8.
     Pcma,
     /// G.711 µ-law, payload type 0.
@@ -37,6 +41,7 @@ impl UplinkCodec {
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "alaw" | "pcma" => Some(Self::Pcma),
+            "g722" => Some(Self::G722),
             "pcmu" | "ulaw" => Some(Self::Pcmu),
             "slin" => Some(Self::Slin),
             "slin16" => Some(Self::Slin16),
@@ -47,6 +52,7 @@ impl UplinkCodec {
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::G722 => "g722",
             Self::Pcma => "pcma",
             Self::Pcmu => "pcmu",
             Self::Slin => "slin",
@@ -57,6 +63,7 @@ impl UplinkCodec {
     /// The payload type Asterisk sends it with.
     pub const fn payload_type(self) -> u8 {
         match self {
+            Self::G722 => PAYLOAD_TYPE_G722,
             Self::Pcma => PAYLOAD_TYPE_PCMA,
             Self::Pcmu => PAYLOAD_TYPE_PCMU,
             Self::Slin => PAYLOAD_TYPE_SLIN,
@@ -64,28 +71,122 @@ impl UplinkCodec {
         }
     }
 
-    /// Samples per second; the RTP clock has the same rate in all of these.
+    /// Samples per second.
     pub const fn sample_rate(self) -> u32 {
         match self {
             Self::Pcma | Self::Pcmu | Self::Slin => 8_000,
-            Self::Slin16 => 16_000,
+            Self::G722 | Self::Slin16 => 16_000,
         }
     }
 
-    /// Samples, and clock ticks, in one frame: 160 or 320.
+    /// Samples in one frame: 160 or 320.
     pub const fn frame_samples(self) -> u32 {
         self.sample_rate() * FRAME_MS / 1000
     }
 
-    /// Appends the payload for these samples.
-    pub fn encode(self, samples: &[i16], payload: &mut Vec<u8>) {
+    /// Steps of the RTP clock in one frame: as many as samples, but for G.722.
+    pub const fn frame_ticks(self) -> u32 {
         match self {
+            Self::G722 => DOWNLINK_FRAME_TICKS,
+            Self::Pcma | Self::Pcmu | Self::Slin | Self::Slin16 => self.frame_samples(),
+        }
+    }
+
+    /// Bytes of one frame's payload.
+    pub const fn frame_bytes(self) -> usize {
+        match self {
+            Self::G722 | Self::Pcma | Self::Pcmu => 160,
+            Self::Slin | Self::Slin16 => self.frame_samples() as usize * 2,
+        }
+    }
+
+    /// An encoder at the beginning of a stream.
+    pub fn encoder(self) -> Encoder {
+        match self {
+            Self::G722 => Encoder::G722(Box::default()),
+            Self::Pcma => Encoder::Pcma,
+            Self::Pcmu => Encoder::Pcmu,
+            Self::Slin | Self::Slin16 => Encoder::Linear,
+        }
+    }
+}
+
+/// Turns the samples of one stream into payloads.
+#[derive(Debug)]
+pub enum Encoder {
+    /// G.722.
+    G722(Box<G722Encoder>),
+    /// 16 bits, big endian, at any rate.
+    Linear,
+    /// G.711 A-law.
+    Pcma,
+    /// G.711 µ-law.
+    Pcmu,
+}
+
+impl Encoder {
+    /// Appends the payload for these samples.
+    pub fn encode(&mut self, samples: &[i16], payload: &mut Vec<u8>) {
+        match self {
+            Self::G722(encoder) => encoder.encode(samples, payload),
+            Self::Linear => payload.extend(samples.iter().flat_map(|sample| sample.to_be_bytes())),
             Self::Pcma => payload.extend(samples.iter().map(|&s| g711::alaw_from_linear(s))),
             Self::Pcmu => payload.extend(samples.iter().map(|&s| g711::ulaw_from_linear(s))),
-            Self::Slin | Self::Slin16 => {
-                payload.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
+        }
+    }
+}
+
+/// What an instrument makes of any payload type a gateway or an echo may send back.
+#[derive(Debug)]
+pub struct Ear {
+    g722: G722Decoder,
+}
+
+impl Ear {
+    /// An ear at the beginning of a stream.
+    pub fn new() -> Self {
+        Self {
+            g722: G722Decoder::new(),
+        }
+    }
+
+    /// Replaces `samples` by the payload's and returns their rate in Hz; none for what it cannot
+    /// hear.
+    pub fn hear(
+        &mut self,
+        payload_type: u8,
+        payload: &[u8],
+        samples: &mut Vec<i16>,
+    ) -> Option<u32> {
+        match payload_type {
+            PAYLOAD_TYPE_G722 => {
+                self.g722.decode(payload, samples);
+                Some(UplinkCodec::G722.sample_rate())
+            }
+            PAYLOAD_TYPE_SLIN16 => {
+                DownlinkCodec::Slin.decode(payload, samples);
+                Some(UplinkCodec::Slin16.sample_rate())
+            }
+            _ => {
+                DownlinkCodec::from_payload_type(payload_type)?.decode(payload, samples);
+                Some(DOWNLINK_SAMPLE_RATE)
             }
         }
+    }
+}
+
+impl Default for Ear {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Steps of the RTP clock in one frame of this payload type.
+pub const fn frame_ticks_of(payload_type: u8) -> u32 {
+    if payload_type == PAYLOAD_TYPE_SLIN16 {
+        UplinkCodec::Slin16.frame_ticks()
+    } else {
+        DOWNLINK_FRAME_TICKS
     }
 }
 
@@ -138,11 +239,14 @@ mod tests {
             ("slin", 10, 320),
             ("ulaw", 0, 160),
             ("alaw", 8, 160),
+            ("g722", 9, 160),
         ];
         for (name, payload_type, bytes) in measured {
             let codec = UplinkCodec::from_name(name).unwrap();
             let mut payload = Vec::new();
-            codec.encode(&vec![0; codec.frame_samples() as usize], &mut payload);
+            let silence = vec![0; codec.frame_samples() as usize];
+            codec.encoder().encode(&silence, &mut payload);
+            assert_eq!(payload.len(), codec.frame_bytes(), "{name}");
             assert_eq!(
                 (codec.payload_type(), payload.len()),
                 (payload_type, bytes),
@@ -155,7 +259,9 @@ mod tests {
     #[test]
     fn linear_is_big_endian() {
         let (mut payload, mut samples) = (Vec::new(), Vec::new());
-        UplinkCodec::Slin16.encode(&[0x0102], &mut payload);
+        UplinkCodec::Slin16
+            .encoder()
+            .encode(&[0x0102], &mut payload);
         assert_eq!(payload, [1, 2]);
         DownlinkCodec::Slin.decode(&[1, 2, 3], &mut samples);
         assert_eq!(samples, [0x0102]);

@@ -1,6 +1,6 @@
 //! RTP phones for testing a media gateway, as Asterisk's ExternalMedia would talk to it.
 //!
-//! Refuses to depend on the product: RTP, G.711 and all judging of streams are written here anew.
+//! Refuses to depend on the product: RTP, codecs and all judging of streams are written here anew.
 //!
 //! ```text
 //! playlist ─▶ uplink ─▶ socket ─▶ gateway          pacer: one frame each 20 ms, absolute
@@ -15,12 +15,17 @@
 pub mod codec;
 pub mod downlink;
 pub mod g711;
+pub mod g722;
+pub mod load;
 pub mod pacer;
 pub mod phone;
 pub mod playlist;
+pub mod process;
 pub mod recorder;
+pub mod relay;
 pub mod report;
 pub mod rtp;
 pub mod sequence;
+pub mod svg;
 pub mod uplink;
 pub mod wav;

@@ -1,225 +1,59 @@
-//! `rtp-blaster phone`: reads the command line, makes the call, writes recording and report.
+//! `rtp-blaster`: finds the mode on the command line and turns its end into an exit status.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+mod cli;
 
+use std::process::ExitCode;
+
+use cli::{Outcome, Problem, Stop};
 use lexopt::Arg::{Long, Short, Value};
-use lexopt::ValueExt;
-use rtp_blaster::codec::{DOWNLINK_SAMPLE_RATE, UplinkCodec};
-use rtp_blaster::phone::{Phone, Script};
-use rtp_blaster::playlist::Clip;
-use rtp_blaster::wav;
 
 const USAGE: &str = "\
-Usage: rtp-blaster phone --to HOST:PORT [options]
+Usage: rtp-blaster MODE [options]; rtp-blaster MODE --help tells more
 
-Plays WAV files into a gateway's RTP port at real-time pace, as Asterisk's ExternalMedia would,
-and records what comes back.
+  phone    one phone: plays WAV files into a gateway's RTP port and records what comes back
+  load     many legs at once: measures what a gateway sends back, and fails on limits
+  relay    moves packets and does nothing else: the control to measure against
 
-  --to HOST:PORT       the gateway's RTP address, numeric
-  --bind HOST:PORT     our own address (127.0.0.1:0)
-  --codec NAME         slin16, slin, pcmu or pcma (slin16)
-  --play S:FILE        say a WAV file S seconds after the start; may be repeated
-  --wav FILE           say a WAV file after the one before; may be repeated
-  --wav-at S[,S...]    when the --wav files begin; the others follow after the gap
-  --gap S              the pause between --wav files (1)
-  --accept PT[,PT...]  payload types taken back, of 0, 8, 10 and 11 (all of them)
-  --seconds N          longest duration of the call, at most 3600 (30)
-  --until-quiet S      end when all is said and nothing was heard for S seconds
-  --record FILE        WAV of what was heard, 8 kHz, from the call's first frame on
-  --report FILE        where the JSON report goes (standard output)
-
-WAV files are mono, 16 bits, at the codec's rate: 16000 Hz for slin16, else 8000 Hz.
-Exit status 0: the call took place. 1: it could not, or a file was not written. 2: wrong usage.
+Exit status 0: done. 1: it could not be done. 2: wrong usage. 3: a limit was broken (load).
 ";
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
-const GAP_S_DEFAULT: f64 = 1.0;
-const LENGTH_S_DEFAULT: f64 = 30.0;
-const ACCEPTED_DEFAULT: [u8; 4] = [0, 8, 10, 11];
-
-type Problem = Box<dyn std::error::Error + Send + Sync>;
+const EXIT_VIOLATED: u8 = 3;
 
 fn main() -> ExitCode {
-    let options = match parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
+    match run(lexopt::Parser::from_env()) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Help(usage)) => {
+            print!("{usage}");
+            ExitCode::SUCCESS
         }
-        Err(problem) => return complain(&problem, EXIT_USAGE),
+        Ok(Outcome::Violated) => ExitCode::from(EXIT_VIOLATED),
+        Err(Stop::Failed(problem)) => complain(&problem, EXIT_FAILED),
+        Err(Stop::Usage(problem)) => complain(&problem, EXIT_USAGE),
+    }
+}
+
+fn run(mut parser: lexopt::Parser) -> Result<Outcome, Stop> {
+    let mode = match parser.next().map_err(|error| Stop::Usage(error.into()))? {
+        Some(Long("help") | Short('h')) => return Ok(Outcome::Help(USAGE)),
+        Some(Value(mode)) => mode,
+        Some(other) => return Err(Stop::Usage(other.unexpected().into())),
+        None => return Err(Stop::Usage("name a mode (--help tells more)".into())),
     };
-    let clips = match options.clips() {
-        Ok(clips) => clips,
-        Err(problem) => return complain(&problem, EXIT_USAGE),
-    };
-    match call(&options, clips) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => complain(&problem, EXIT_FAILED),
+    match mode.to_str() {
+        Some("load") => cli::load::run(parser),
+        Some("phone") => cli::phone::run(parser),
+        Some("relay") => cli::relay::run(parser),
+        _ => {
+            let problem = format!("unknown mode {}: phone, load or relay", mode.display());
+            Err(Stop::Usage(problem.into()))
+        }
     }
 }
 
 fn complain(problem: &Problem, status: u8) -> ExitCode {
     eprintln!("rtp-blaster: {problem}");
     ExitCode::from(status)
-}
-
-fn call(options: &Options, clips: Vec<Clip>) -> Result<(), Problem> {
-    let call = Phone::call(Script {
-        to: options.to,
-        bind: options.bind,
-        codec: options.codec,
-        clips,
-        accepted: options.accepted.clone(),
-        length: options.length,
-        until_quiet: options.until_quiet,
-    })?
-    .wait();
-    if let Some(path) = &options.record {
-        wav::write(path, DOWNLINK_SAMPLE_RATE, &call.heard)?;
-    }
-    let report = serde_json::to_string_pretty(&call.report)?;
-    match &options.report {
-        Some(path) => std::fs::write(path, report + "\n")
-            .map_err(|error| format!("{}: {error}", path.display()))?,
-        None => println!("{report}"),
-    }
-    Ok(())
-}
-
-/// The command line, checked as far as it can be without reading files.
-struct Options {
-    to: SocketAddr,
-    bind: SocketAddr,
-    codec: UplinkCodec,
-    timed: Vec<(f64, PathBuf)>,
-    queued: Vec<PathBuf>,
-    queued_at: Vec<f64>,
-    gap_s: f64,
-    accepted: Vec<u8>,
-    length: Duration,
-    until_quiet: Option<Duration>,
-    record: Option<PathBuf>,
-    report: Option<PathBuf>,
-}
-
-impl Options {
-    /// Reads the WAV files and says when each one begins.
-    fn clips(&self) -> Result<Vec<Clip>, Problem> {
-        let mut clips = Vec::new();
-        for (start_s, file) in &self.timed {
-            clips.push(self.clip(*start_s, file)?);
-        }
-        let mut next_s = 0.0;
-        for (index, file) in self.queued.iter().enumerate() {
-            let start_s = self.queued_at.get(index).copied().unwrap_or(next_s);
-            let clip = self.clip(start_s, file)?;
-            let clip_s = clip.samples.len() as f64 / f64::from(self.codec.sample_rate());
-            next_s = start_s + clip_s + self.gap_s;
-            clips.push(clip);
-        }
-        Ok(clips)
-    }
-
-    fn clip(&self, start_s: f64, file: &Path) -> Result<Clip, Problem> {
-        let samples = wav::read(file, self.codec.sample_rate())?;
-        Ok(Clip {
-            file: file.to_owned(),
-            start_ms: (start_s * 1000.0).round() as u32,
-            samples,
-        })
-    }
-}
-
-/// None when help was asked for.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Problem> {
-    let mut to = None;
-    let mut options = Options {
-        to: SocketAddr::from(([127, 0, 0, 1], 0)),
-        bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-        codec: UplinkCodec::Slin16,
-        timed: Vec::new(),
-        queued: Vec::new(),
-        queued_at: Vec::new(),
-        gap_s: GAP_S_DEFAULT,
-        accepted: ACCEPTED_DEFAULT.to_vec(),
-        length: Duration::from_secs_f64(LENGTH_S_DEFAULT),
-        until_quiet: None,
-        record: None,
-        report: None,
-    };
-    let mut mode = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("help") | Short('h') => return Ok(None),
-            Long("to") => to = Some(address(&parser.value()?.string()?)?),
-            Long("bind") => options.bind = address(&parser.value()?.string()?)?,
-            Long("codec") => options.codec = codec(&parser.value()?.string()?)?,
-            Long("play") => options.timed.push(timed(&parser.value()?.string()?)?),
-            Long("wav") => options.queued.push(parser.value()?.into()),
-            Long("wav-at") => options.queued_at = list(&parser.value()?.string()?, seconds)?,
-            Long("gap") => options.gap_s = seconds(&parser.value()?.string()?)?,
-            Long("accept") => options.accepted = list(&parser.value()?.string()?, accepted)?,
-            Long("seconds") => options.length = duration(&parser.value()?.string()?)?,
-            Long("until-quiet") => {
-                options.until_quiet = Some(duration(&parser.value()?.string()?)?);
-            }
-            Long("record") => options.record = Some(parser.value()?.into()),
-            Long("report") => options.report = Some(parser.value()?.into()),
-            Value(name) if mode.is_none() => mode = Some(name),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if mode.as_deref() != Some("phone".as_ref()) {
-        return Err("name a mode: rtp-blaster phone (--help tells more)".into());
-    }
-    options.to = to.ok_or("--to is missing: the gateway's RTP address, such as 127.0.0.1:5000")?;
-    Ok(Some(options))
-}
-
-fn address(text: &str) -> Result<SocketAddr, Problem> {
-    let address = text.parse().ok();
-    address.ok_or_else(|| format!("{text}: want a numeric address and port, 127.0.0.1:5000").into())
-}
-
-fn codec(name: &str) -> Result<UplinkCodec, Problem> {
-    UplinkCodec::from_name(name)
-        .ok_or_else(|| format!("unknown codec {name}: slin16, slin, pcmu or pcma").into())
-}
-
-fn timed(text: &str) -> Result<(f64, PathBuf), Problem> {
-    let (start, file) = text
-        .split_once(':')
-        .ok_or_else(|| format!("{text}: want SECONDS:FILE"))?;
-    Ok((seconds(start)?, file.into()))
-}
-
-fn list<T>(text: &str, item: fn(&str) -> Result<T, Problem>) -> Result<Vec<T>, Problem> {
-    text.split(',').map(item).collect()
-}
-
-fn accepted(text: &str) -> Result<u8, Problem> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| ACCEPTED_DEFAULT.contains(number));
-    number.ok_or_else(|| format!("{text}: payload types 0, 8, 10 and 11 can be played").into())
-}
-
-/// A time within the longest call, in seconds.
-fn seconds(text: &str) -> Result<f64, Problem> {
-    let limit_s = rtp_blaster::phone::CALL_LENGTH_MAX.as_secs_f64();
-    let value = text
-        .parse::<f64>()
-        .ok()
-        .filter(|value| (0.0..=limit_s).contains(value));
-    value.ok_or_else(|| format!("{text}: want seconds from 0 to {limit_s}").into())
-}
-
-fn duration(text: &str) -> Result<Duration, Problem> {
-    Ok(Duration::from_secs_f64(seconds(text)?))
 }

@@ -1,5 +1,5 @@
 //! A 20 ms clock on an absolute schedule: frame n is due at start + n · 20 ms, however late the
-//! frames before it were. It measures its own lateness, since a tester's error is not the gateway's.
+//! frames before it were. It measures its own lateness: a tester's error is not the gateway's.
 
 use std::time::{Duration, Instant};
 

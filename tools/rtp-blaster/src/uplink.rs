@@ -1,7 +1,7 @@
 //! What the phone sends: one packet per frame, in the manner of Asterisk's ExternalMedia: random
 //! first sequence number, timestamp and SSRC, steps without exception, the marker never set.
 
-use crate::codec::UplinkCodec;
+use crate::codec::{Encoder, UplinkCodec};
 use crate::playlist::Playlist;
 use crate::rtp::Header;
 
@@ -9,6 +9,7 @@ use crate::rtp::Header;
 #[derive(Debug)]
 pub struct Uplink {
     codec: UplinkCodec,
+    encoder: Encoder,
     playlist: Playlist,
     next: Header,
     samples: Vec<i16>,
@@ -28,6 +29,7 @@ impl Uplink {
         let samples = vec![0; codec.frame_samples() as usize];
         Self {
             codec,
+            encoder: codec.encoder(),
             playlist,
             next,
             samples,
@@ -40,9 +42,9 @@ impl Uplink {
         self.playlist.fill(frame, &mut self.samples);
         self.packet.clear();
         self.packet.extend(self.next.to_bytes());
-        self.codec.encode(&self.samples, &mut self.packet);
+        self.encoder.encode(&self.samples, &mut self.packet);
         self.next.sequence_number = self.next.sequence_number.wrapping_add(1);
-        self.next.timestamp = self.next.timestamp.wrapping_add(self.codec.frame_samples());
+        self.next.timestamp = self.next.timestamp.wrapping_add(self.codec.frame_ticks());
         &self.packet
     }
 
