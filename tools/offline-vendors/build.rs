@@ -1,4 +1,5 @@
-//! Finds the speech recogniser's library before the linker does, so that its absence is one plain line.
+//! Finds the speech recogniser's library before the linker does, so that its absence is one plain
+//! line.
 
 use std::path::Path;
 

@@ -1,8 +1,9 @@
 //! Deepgram's `/v1/listen`: checks the upgrade as strictly as the vendor and hands it to a stream.
 //!
-//! It refuses what Deepgram refuses (key, parameters, values) and, with a message that says so, what
-//! only this stand-in lacks: other languages, containers, codecs other than linear16 and mulaw. A model
-//! is demanded although Deepgram has a default: leaving it out is a client's oversight.
+//! It refuses what Deepgram refuses (key, parameters, values) and, with a message that says so,
+//! what only this stand-in lacks: other languages, containers, codecs other than linear16 and
+//! mulaw. A model is demanded although Deepgram has a default: leaving it out is a client's
+//! oversight.
 
 mod results;
 mod stream;

@@ -1,8 +1,8 @@
 //! DeepL's `/v2/translate` and `/v2/usage`: translates what the phrase book holds.
 //!
-//! A sentence the book does not hold comes back unchanged, as DeepL does with what it cannot make sense
-//! of, and is counted and logged; an error status would be a lie about DeepL. Checks and bodies follow
-//! DeepL's OpenAPI description and its official mock server.
+//! A sentence the book does not hold comes back unchanged, as DeepL does with what it cannot make
+//! sense of, and is counted and logged; an error status would be a lie about DeepL. Checks and
+//! bodies follow DeepL's OpenAPI description and its official mock server.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,9 @@
-//! ElevenLabs' `/v1/text-to-speech/{voice_id}/stream`: speaks and streams raw audio in odd-sized chunks.
+//! ElevenLabs' `/v1/text-to-speech/{voice_id}/stream`: speaks and streams raw audio in odd-sized
+//! chunks.
 //!
-//! As the vendor's voices do, a voice asked for another language speaks that language (with its default
-//! speaker here). Formats the vendor has and this process cannot make (MP3, Opus) are refused.
+//! As the vendor's voices do, a voice asked for another language speaks that language (with its
+//! default speaker here). Formats the vendor has and this process cannot make (MP3, Opus) are
+//! refused.
 
 use std::io;
 use std::sync::Arc;

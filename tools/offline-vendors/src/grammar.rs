@@ -1,7 +1,7 @@
 //! From the phrase book to what the decoder listens for: a JSGF grammar and its pronunciations.
 //!
-//! A spoken word is a dictionary word in English. In French it is what espeak-ng speaks as one word,
-//! named `w1`, `w2` and so on by its sound: liaison makes it differ from the written word.
+//! A spoken word is a dictionary word in English. In French it is what espeak-ng speaks as one
+//! word, named `w1`, `w2` and so on by its sound: liaison makes it differ from the written word.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;

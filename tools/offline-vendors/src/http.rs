@@ -1,4 +1,5 @@
-//! As much HTTP/1.1 as the vendors' clients need: bounded request in, response or chunked stream out.
+//! As much HTTP/1.1 as the vendors' clients need: bounded request in, response or chunked stream
+//! out.
 //!
 //! It refuses heads over [`HEAD_BYTES_MAX`], bodies over the caller's bound, chunked requests, and
 //! anything slower than [`REQUEST_DEADLINE`]. A connection serves requests one after another.
@@ -161,8 +162,8 @@ impl Connection {
     /// Reads the body into `request`, at most `bytes_max`.
     ///
     /// # Errors
-    /// `Refused(413)` when it is larger, `Refused(411)` when its length is not given; the connection
-    /// must then be closed.
+    /// `Refused(413)` when it is larger, `Refused(411)` when its length is not given; the
+    /// connection must then be closed.
     pub fn read_body(
         &mut self,
         request: &mut Request,
@@ -356,7 +357,8 @@ mod tests {
     /// Goal: a head is taken apart fully. Method: one with escapes, repeats and mixed case.
     #[test]
     fn heads_are_parsed() {
-        let bytes = b"GET /v1/a%20b?x=1&x=%C3%A9+b HTTP/1.1\r\nHost: h\r\nContent-Type: application/json; charset=utf-8\r\n\r\nrest";
+        let bytes = b"GET /v1/a%20b?x=1&x=%C3%A9+b HTTP/1.1\r\nHost: h\r\n\
+            Content-Type: application/json; charset=utf-8\r\n\r\nrest";
         let (request, length) = parse_head(bytes).expect("valid").expect("complete");
         assert_eq!(
             (request.method.as_str(), request.path.as_str()),
@@ -368,7 +370,8 @@ mod tests {
         assert_eq!(&bytes[length..], b"rest");
     }
 
-    /// Goal: no head, however cut or broken, is taken for a good one. Method: every truncation, bad escapes.
+    /// Goal: no head, however cut or broken, is taken for a good one. Method: every truncation,
+    /// bad escapes.
     #[test]
     fn broken_heads_are_not_accepted() {
         let bytes = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";

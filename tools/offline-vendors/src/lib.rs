@@ -1,9 +1,9 @@
 //! Stands in for Deepgram, DeepL and ElevenLabs on their own wire protocols, with no account.
 //!
-//! It really listens (PocketSphinx and one phrase book) and really speaks (espeak-ng, flite), and is
-//! strict as the vendors are: what they refuse is refused here with their status and body. It shares
-//! no message type with any client. Two languages, and only the phrases of the book: the rest of
-//! speech is refused, not guessed.
+//! It really listens (PocketSphinx and one phrase book) and really speaks (espeak-ng, flite), and
+//! is strict as the vendors are: what they refuse is refused here with their status and body. It
+//! shares no message type with any client. Two languages, and only the phrases of the book: the
+//! rest of speech is refused, not guessed.
 //!
 //! ```text
 //! server ─ accepts, bounds, routes ─┬─ deepgram ── listening ── recognizer ── pocketsphinx

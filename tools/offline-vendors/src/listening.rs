@@ -1,8 +1,8 @@
 //! Cuts an audio stream into utterances and recognises each, driven by the audio clock alone.
 //!
-//! Speech is found by a voice activity detector; an utterance ends after the asked-for silence, or a
-//! little later when what was said so far is not a whole sentence (people pause at commas). Time is
-//! counted in samples, never on a clock, so a recording gives the same events at any speed.
+//! Speech is found by a voice activity detector; an utterance ends after the asked-for silence, or
+//! a little later when what was said so far is not a whole sentence (people pause at commas). Time
+//! is counted in samples, never on a clock, so a recording gives the same events at any speed.
 
 use std::sync::Arc;
 
@@ -106,7 +106,8 @@ enum State {
         silence_samples: usize,
         /// Length of `audio` when the last interim was made.
         interim_at: usize,
-        /// What the audio was up to the silence, decoded ahead; the flag says "asked at this silence".
+        /// What the audio was up to the silence, decoded ahead; the flag says "asked at this
+        /// silence".
         early: Option<Heard>,
     },
 }

@@ -112,7 +112,8 @@ fn plain_phonemes(word: &str) -> String {
 
 /// espeak-ng's symbol to the model's phones, longer symbols first; several are alternatives.
 ///
-/// French nasal vowels become the vowel with or without N; the French R a sounded R, a breath, or nothing.
+/// French nasal vowels become the vowel with or without N; the French R a sounded R, a breath, or
+/// nothing.
 const NEAREST_PHONES: [(&str, &[&str]); 69] = [
     ("ɑ̃", &["AA N", "AA"]),
     ("ɔ̃", &["OW N", "AO"]),

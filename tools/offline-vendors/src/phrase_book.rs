@@ -123,8 +123,8 @@ impl PhraseBook {
     /// Reads and checks a book.
     ///
     /// # Errors
-    /// [`BookError`] names the entry: bad TOML, unknown slot, a slot on one side only, a phrase twice,
-    /// a phrase that begins another, or more than a bound allows.
+    /// [`BookError`] names the entry: bad TOML, unknown slot, a slot on one side only, a phrase
+    /// twice, a phrase that begins another, or more than a bound allows.
     pub fn parse(toml_text: &str) -> Result<Self, BookError> {
         if toml_text.len() > BOOK_BYTES_MAX {
             return Err(BookError(format!("larger than {BOOK_BYTES_MAX} bytes")));
@@ -526,7 +526,8 @@ mod tests {
                 "unknown field",
             ),
             (
-                "version = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"\n[[phrase]]\nen = \"a c\"\nfr = \"d\"",
+                "version = 1\n[[phrase]]\nen = \"a\"\nfr = \"b\"\n\
+                 [[phrase]]\nen = \"a c\"\nfr = \"d\"",
                 "begins",
             ),
             (

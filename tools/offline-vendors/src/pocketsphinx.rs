@@ -1,7 +1,8 @@
-//! Safe binding to the C library PocketSphinx (Debian 12's 5prealpha): decoder, searches, utterances.
+//! Safe binding to the C library PocketSphinx (Debian 12's 5prealpha): decoder, searches,
+//! utterances.
 //!
-//! The only file of this crate with `unsafe`. It refuses to load a model that is not installed and to
-//! pass text with a NUL byte; it knows nothing about phrase books or languages.
+//! The only file of this crate with `unsafe`. It refuses to load a model that is not installed and
+//! to pass text with a NUL byte; it knows nothing about phrase books or languages.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -19,11 +20,13 @@ pub const MODEL_FOLDER: &str = "/usr/share/pocketsphinx/model/en-us";
 /// What to do when the model is missing.
 pub const MODEL_REMEDY: &str = "apt-get install -y libpocketsphinx-dev pocketsphinx-en-us";
 
-/// Wide beams: French through an English model scores low everywhere, and the default beams lose half of it.
+/// Wide beams: French through an English model scores low everywhere, and the default beams lose
+/// half of it.
 const GRAMMAR_OPTIONS: [&str; 8] = [
     "-beam", "1e-80", "-wbeam", "1e-60", "-pbeam", "1e-80", "-lw", "3",
 ];
-/// Single phones without context: the loop with context costs ten times as much and separates no better.
+/// Single phones without context: the loop with context costs ten times as much and separates no
+/// better.
 const PHONE_LOOP_OPTIONS: [&str; 8] = [
     "-allphone_ci",
     "yes",
@@ -75,11 +78,13 @@ pub enum Search<'a> {
 pub struct Hypothesis {
     /// Words separated by single spaces, as named in the dictionary.
     pub text: String,
-    /// Logarithmic path score over the whole utterance; comparable between searches on the same audio.
+    /// Logarithmic path score over the whole utterance; comparable between searches on the same
+    /// audio.
     pub score: i32,
 }
 
-/// One word of the best guess with where it lies, in frames of [`FRAME_SAMPLES`] from the utterance's start.
+/// One word of the best guess with where it lies, in frames of [`FRAME_SAMPLES`] from the
+/// utterance's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// The word as named in the dictionary, fillers included (`<sil>`).
@@ -99,8 +104,8 @@ pub struct Decoder {
     raw: NonNull<PsDecoder>,
 }
 
-// SAFETY: a decoder holds no thread-local state; all its memory is reached through `raw`, which this
-// value owns alone, and every call takes `&mut self` or `&self` of a type that is not `Sync`.
+// SAFETY: a decoder holds no thread-local state; all its memory is reached through `raw`, which
+// this value owns alone, and every call takes `&mut self` or `&self` of a type that is not `Sync`.
 unsafe impl Send for Decoder {}
 
 impl Decoder {
@@ -137,8 +142,8 @@ impl Decoder {
         const SEARCH_AT_ONCE: c_int = 0;
         const WHOLE_UTTERANCE: c_int = 1;
         // SAFETY: `raw` is a live decoder (type invariant) with no utterance in progress: only this
-        // function starts one, and it ends it. The pointer and length are of one live slice, which the
-        // library only reads during the call.
+        // function starts one, and it ends it. The pointer and length are of one live slice, which
+        // the library only reads during the call.
         let statuses = unsafe {
             let decoder = self.raw.as_ptr();
             let (audio, count) = (samples.as_ptr(), samples.len());
@@ -156,8 +161,8 @@ impl Decoder {
     /// The best guess, or `None` where nothing fits (a grammar's result must be complete).
     pub fn hypothesis(&mut self) -> Option<Hypothesis> {
         let mut score = 0;
-        // SAFETY: `raw` is live; `score` outlives the call. The text belongs to the decoder and stays
-        // valid until its next call, and is copied before that.
+        // SAFETY: `raw` is live; `score` outlives the call. The text belongs to the decoder and
+        // stays valid until its next call, and is copied before that.
         unsafe {
             let text = ps_get_hyp(self.raw.as_ptr(), &raw mut score);
             (!text.is_null()).then(|| Hypothesis {
@@ -170,8 +175,8 @@ impl Decoder {
     /// The words of the best guess with their frames, at most `segments_max` of them.
     pub fn segments(&mut self, segments_max: usize) -> Vec<Segment> {
         let mut segments = Vec::new();
-        // SAFETY: `raw` is live. The iterator is either advanced, which frees it at its end, or freed
-        // once when we stop early; the word belongs to the decoder and is copied at once.
+        // SAFETY: `raw` is live. The iterator is either advanced, which frees it at its end, or
+        // freed once when we stop early; the word belongs to the decoder and is copied at once.
         unsafe {
             let mut at = ps_seg_iter(self.raw.as_ptr());
             while !at.is_null() {
@@ -201,9 +206,9 @@ impl Decoder {
             owned.iter().map(|text| text.as_ptr().cast_mut()).collect();
         let count = c_int::try_from(pointers.len())
             .map_err(|_| DecoderError::Refused("too many options".to_owned()))?;
-        // SAFETY: `pointers` holds `count` NUL-terminated strings that outlive both calls; the parser
-        // copies them and does not write. `ps_args` is a static table. The configuration is reference
-        // counted: `ps_init` takes its own reference, ours is given back right after.
+        // SAFETY: `pointers` holds `count` NUL-terminated strings that outlive both calls; the
+        // parser copies them and does not write. `ps_args` is a static table. The configuration is
+        // reference counted: `ps_init` takes its own reference, ours is given back right after.
         let raw = unsafe {
             let config =
                 cmd_ln_parse_r(ptr::null_mut(), ps_args(), count, pointers.as_mut_ptr(), 1);
@@ -222,8 +227,9 @@ impl Decoder {
     fn add_words(&mut self, words: &[(String, String)]) -> Result<(), DecoderError> {
         for (word, phones) in words {
             let (c_word, c_phones) = (c_text(word)?, c_text(phones)?);
-            // SAFETY: `raw` is live; both strings are NUL-terminated, outlive the call, and are copied
-            // by the library. No search exists yet, so nothing needs the update (last argument).
+            // SAFETY: `raw` is live; both strings are NUL-terminated, outlive the call, and are
+            // copied by the library. No search exists yet, so nothing needs the update (last
+            // argument).
             let id =
                 unsafe { ps_add_word(self.raw.as_ptr(), c_word.as_ptr(), c_phones.as_ptr(), 0) };
             accepted(id, &format!("pronunciation of \"{word}\": {phones}"))?;
@@ -254,7 +260,8 @@ impl Drop for Decoder {
 /// The library writes to stderr by default; its lines are of use only to its own authors.
 fn silence_library_log() {
     static ONCE: Once = Once::new();
-    // SAFETY: a null stream is the documented way to switch the log off; `Once` keeps it from racing.
+    // SAFETY: a null stream is the documented way to switch the log off; `Once` keeps it from
+    // racing.
     ONCE.call_once(|| unsafe { err_set_logfp(ptr::null_mut()) });
 }
 

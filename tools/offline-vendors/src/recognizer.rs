@@ -1,7 +1,8 @@
 //! Recognises one utterance: grammar search, reject gate, times of the words.
 //!
-//! The answer depends on the samples alone, so decoders carry nothing from one caller to the next and
-//! a small pool serves any number of streams. What the book does not hold is refused, not guessed.
+//! The answer depends on the samples alone, so decoders carry nothing from one caller to the next
+//! and a small pool serves any number of streams. What the book does not hold is refused, not
+//! guessed.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,11 +15,12 @@ use crate::words::{bare, display_words, words};
 /// Longest utterance decoded, in seconds: no sentence of a phrase book takes as long.
 pub const UTTERANCE_SECONDS_MAX: u32 = 20;
 /// Least score per frame against a free sequence of phones, by language. Measured: nearly all
-/// English phrases score above -16 and nearly all other English below -17; French ones above -27 and
-/// other French below -21: where the two overlap, the tests count what passes and what is lost.
+/// English phrases score above -16 and nearly all other English below -17; French ones above -27
+/// and other French below -21: where the two overlap, the tests count what passes and what is
+/// lost.
 const GATE_SCORE_MIN: [f32; 2] = [-16.5, -25.0];
-/// Level of the added noise as a share of the utterance's, by language: 30 and 24 dB under it, measured
-/// best of 18 to 50 dB.
+/// Level of the added noise as a share of the utterance's, by language: 30 and 24 dB under it,
+/// measured best of 18 to 50 dB.
 const NOISE_SHARE: [f64; 2] = [0.03, 0.06];
 /// The noise is never fainter than this, in sample values.
 const NOISE_LARGEST_MIN: f64 = 4.0;
@@ -31,7 +33,8 @@ const DECODER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Utterances shorter than this are clicks, not speech, in samples at 16 kHz (150 ms).
 const UTTERANCE_SAMPLES_MIN: usize = 2400;
 
-/// One displayed word with its place in the utterance, in seconds from the utterance's first sample.
+/// One displayed word with its place in the utterance, in seconds from the utterance's first
+/// sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimedWord {
     /// Lower case, no marks around it.
@@ -62,7 +65,8 @@ pub struct Phrase {
 pub enum Heard {
     /// A sentence of the book.
     Phrase(Phrase),
-    /// Speech, but not a sentence of the book; with the nearest sentence and its score, if any came near.
+    /// Speech, but not a sentence of the book; with the nearest sentence and its score, if any
+    /// came near.
     OutOfBook(Option<(String, f32)>),
 }
 
@@ -257,10 +261,12 @@ impl Ear {
     }
 }
 
-/// Adds a floor of faint noise, `share` of the utterance's own level, the same for the same samples.
+/// Adds a floor of faint noise, `share` of the utterance's own level, the same for the same
+/// samples.
 ///
-/// The acoustic model knows recordings with a room in them. Digital zeros, and the empty upper half of
-/// an 8 kHz line, pull its normalisation so far off that half of all French sentences are lost.
+/// The acoustic model knows recordings with a room in them. Digital zeros, and the empty upper
+/// half of an 8 kHz line, pull its normalisation so far off that half of all French sentences are
+/// lost.
 fn with_noise_floor(samples: &[i16], share: f64) -> Vec<i16> {
     let power: f64 = samples
         .iter()
@@ -274,7 +280,8 @@ fn with_noise_floor(samples: &[i16], share: f64) -> Vec<i16> {
     samples.iter().map(noisy).collect()
 }
 
-/// Lays the displayed words of `text` over the spoken ones; a displayed word may be several spoken ones.
+/// Lays the displayed words of `text` over the spoken ones; a displayed word may be several spoken
+/// ones.
 fn timed_words(text: &str, timeline: &[Span]) -> Vec<TimedWord> {
     let mut spoken = timeline.iter();
     display_words(text)

@@ -1,7 +1,9 @@
-//! Streaming sample-rate conversion of mono speech by a windowed-sinc filter with exact rational steps.
+//! Streaming sample-rate conversion of mono speech by a windowed-sinc filter with exact rational
+//! steps.
 //!
 //! For recognising and speaking, not for the call's media path: it trades 1 ms of look-ahead for
-//! simplicity. It refuses nothing: any pair of rates up to [`RATE_HZ_MAX`] is made exact by their ratio.
+//! simplicity. It refuses nothing: any pair of rates up to [`RATE_HZ_MAX`] is made exact by their
+//! ratio.
 
 /// Highest rate either side may have, in hertz.
 pub const RATE_HZ_MAX: u32 = 48_000;
@@ -55,7 +57,8 @@ impl Resampler {
         }
     }
 
-    /// Converts `input`, appending to `output`; what is still under the filter follows with later input.
+    /// Converts `input`, appending to `output`; what is still under the filter follows with later
+    /// input.
     pub fn push(&mut self, input: &[i16], output: &mut Vec<i16>) {
         self.pending
             .extend(input.iter().map(|&sample| f32::from(sample)));
@@ -91,7 +94,8 @@ impl Resampler {
     }
 }
 
-/// Blackman-windowed sinc for each of `up` phases, `2 * half` taps each, unity gain at zero frequency.
+/// Blackman-windowed sinc for each of `up` phases, `2 * half` taps each, unity gain at zero
+/// frequency.
 fn sinc_filters(up: usize, half: usize, cutoff: f64) -> Vec<f32> {
     let mut filters = Vec::with_capacity(up * 2 * half);
     for phase in 0..up {

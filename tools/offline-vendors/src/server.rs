@@ -1,6 +1,7 @@
 //! The one process: accepts connections, bounds them, routes each request to its vendor.
 //!
-//! Every connection has a thread and deadlines; past [`CONNECTIONS_MAX`] new ones are closed at once.
+//! Every connection has a thread and deadlines; past [`CONNECTIONS_MAX`] new ones are closed at
+//! once.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,7 +1,8 @@
 //! Speaks: runs espeak-ng or flite as a child process and returns its samples.
 //!
-//! Both are run, never linked (espeak-ng is GPL). At most [`SPEAKERS_MAX`] run at once; one that takes
-//! longer than [`SPEAK_DEADLINE`] is killed. Text is passed as an argument, never through a shell.
+//! Both are run, never linked (espeak-ng is GPL). At most [`SPEAKERS_MAX`] run at once; one that
+//! takes longer than [`SPEAK_DEADLINE`] is killed. Text is passed as an argument, never through a
+//! shell.
 
 use std::fmt;
 use std::io::Read;
@@ -46,7 +47,8 @@ pub struct Voice {
     pub engine: Engine,
 }
 
-/// Every voice; the first of a language is that language's default, chosen because it is recognised best.
+/// Every voice; the first of a language is that language's default, chosen because it is
+/// recognised best.
 pub const VOICES: [Voice; 4] = [
     Voice {
         id: "offline-en-slt",
@@ -192,7 +194,8 @@ fn wait_or_kill(child: &mut Child, deadline: Instant) -> bool {
     }
 }
 
-/// Mono samples and rate of a WAV whose header may lie about its length, as one written to a pipe does.
+/// Mono samples and rate of a WAV whose header may lie about its length, as one written to a pipe
+/// does.
 fn samples_of(wav: &[u8]) -> Result<(Vec<i16>, u32), SpeakError> {
     /// RIFF header, 16-byte format chunk and data chunk header, as both programs write them.
     const HEADER_BYTES: usize = 44;
@@ -275,7 +278,8 @@ mod tests {
         }
     }
 
-    /// Goal: a process that hangs is killed and counted as a failure. Method: `sleep`, past deadline.
+    /// Goal: a process that hangs is killed and counted as a failure. Method: `sleep`, past
+    /// deadline.
     #[test]
     fn a_hung_process_is_killed() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");

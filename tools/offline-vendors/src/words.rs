@@ -1,6 +1,7 @@
 //! Words of a displayed sentence: for matching (case and punctuation removed) and for display.
 
-/// Lower case, with only words and single spaces left; an apostrophe inside a word stays, a hyphen parts words.
+/// Lower case, with only words and single spaces left; an apostrophe inside a word stays, a hyphen
+/// parts words.
 pub fn normalised(text: &str) -> String {
     words(text).join(" ")
 }
@@ -24,7 +25,8 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words of `text` as displayed; a mark that stands alone (French "?") joins the word before it.
+/// The words of `text` as displayed; a mark that stands alone (French "?") joins the word before
+/// it.
 pub fn display_words(text: &str) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for piece in text.split_whitespace() {

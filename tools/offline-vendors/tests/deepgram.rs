@@ -1,5 +1,6 @@
-//! Goal: `/v1/listen` behaves as Deepgram's, strictness included. Method: raw upgrades and frames over
-//! loopback; expectations are written out from the vendor's documents, not taken from our own types.
+//! Goal: `/v1/listen` behaves as Deepgram's, strictness included. Method: raw upgrades and frames
+//! over loopback; expectations are written out from the vendor's documents, not taken from our own
+//! types.
 
 mod support;
 

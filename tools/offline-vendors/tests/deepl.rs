@@ -1,5 +1,5 @@
-//! Goal: `/v2/translate` and `/v2/usage` behave as DeepL's, strictness included. Method: raw HTTP over
-//! loopback; expectations are written out from the vendor's documents.
+//! Goal: `/v2/translate` and `/v2/usage` behave as DeepL's, strictness included. Method: raw HTTP
+//! over loopback; expectations are written out from the vendor's documents.
 
 mod support;
 

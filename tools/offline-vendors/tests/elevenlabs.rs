@@ -1,5 +1,6 @@
-//! Goal: `/v1/text-to-speech/{voice}/stream` behaves as ElevenLabs', strictness included, and what it
-//! speaks is understood. Method: raw HTTP over loopback; expectations from the vendor's documents.
+//! Goal: `/v1/text-to-speech/{voice}/stream` behaves as ElevenLabs', strictness included, and what
+//! it speaks is understood. Method: raw HTTP over loopback; expectations from the vendor's
+//! documents.
 
 mod support;
 
@@ -148,7 +149,9 @@ fn what_is_spoken_is_understood_in_the_other_language() {
     ] {
         let (mut said, mut language) = (text.to_owned(), Language::English);
         for _ in 0..2 {
-            let body = json!({ "text": said, "language_code": language.code(), "model_id": "eleven_flash_v2_5" });
+            let body = json!({
+                "text": said, "language_code": language.code(), "model_id": "eleven_flash_v2_5",
+            });
             let reply = stream("offline-en-slt", "ulaw_8000", &body.to_string());
             assert_eq!(reply.status, 200);
             let narrow: Vec<i16> = reply.body.iter().map(|byte| decode_ulaw(*byte)).collect();

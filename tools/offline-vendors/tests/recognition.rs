@@ -1,6 +1,6 @@
-//! Goal: every phrase of the book is understood when spoken, wide band and over a telephone line, in
-//! both languages, and nothing else is. Method: speak with the default voice, optionally through
-//! 8 kHz µ-law and back, recognise through the whole listening path, count.
+//! Goal: every phrase of the book is understood when spoken, wide band and over a telephone line,
+//! in both languages, and nothing else is. Method: speak with the default voice, optionally
+//! through 8 kHz µ-law and back, recognise through the whole listening path, count.
 
 use std::sync::Arc;
 use std::sync::Mutex;
