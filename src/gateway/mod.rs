@@ -231,7 +231,7 @@ fn bound(config: &Config, addresses: &[SocketAddr]) -> Config {
     config
 }
 
-/// Resolves the translator's address once; the link thread must never wait for a name server.
+/// Resolves the translator's addresses once; the link thread must never wait for a name server.
 fn endpoint(url: &str) -> Result<Endpoint, StartError> {
     let error = |source| StartError::Link {
         url: url.into(),
@@ -241,13 +241,12 @@ fn endpoint(url: &str) -> Result<Endpoint, StartError> {
         .strip_prefix("ws://")
         .and_then(|rest| rest.split('/').next())
         .ok_or_else(|| error(io::Error::other("not a ws:// URL")))?;
-    let address = authority
-        .to_socket_addrs()
-        .map_err(error)?
-        .next()
-        .ok_or_else(|| error(io::Error::other("no address for this name")))?;
+    let addresses: Vec<_> = authority.to_socket_addrs().map_err(error)?.collect();
+    if addresses.is_empty() {
+        return Err(error(io::Error::other("no address for this name")));
+    }
     Ok(Endpoint {
-        address,
+        addresses,
         url: url.into(),
     })
 }
