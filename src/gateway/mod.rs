@@ -13,7 +13,8 @@ use mio::Poll;
 
 use crate::asterisk::control::{Control, ControlHandle};
 use crate::call::Input;
-use crate::config::{Config, Extension};
+use crate::config::{Config, Control as Mode, Extension};
+use crate::critical::{self, AbortOnPanic};
 use crate::link::client::{self, LinkParts};
 use crate::link::leg::Endpoint;
 use crate::net::udp;
@@ -70,7 +71,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     control: ControlHandle,
-    control_thread: JoinHandle<io::Result<()>>,
+    control_thread: JoinHandle<()>,
     _rx: TileHandle,
     _tx: TileHandle,
     log_thread: JoinHandle<()>,
@@ -102,7 +103,7 @@ impl Gateway {
             ..Counts::default()
         };
         let rings = Rings::new();
-        let (events, event_inbox, _) = event::channel();
+        let (events, event_inbox, events_lost) = event::channel();
         let meters = Arc::new(LegMeters::new(config.realtime.legs_max));
         let link_poll = Poll::new()?;
         let link_waker = client::waker(&link_poll)?;
@@ -143,7 +144,9 @@ impl Gateway {
             tx_events: rings.tx_events.consumer,
             control: control.handle(),
             meters,
-            leg_timeout: config.asterisk.leg_timeout,
+            leg_timeout: matches!(config.asterisk.control, Mode::None)
+                .then_some(config.asterisk.leg_timeout),
+            events_lost,
             counts: counts.clone(),
         };
 
@@ -166,7 +169,12 @@ impl Gateway {
         let handle = control.handle();
         let control_thread = thread::Builder::new()
             .name("control".into())
-            .spawn(move || control.run(|change| switchboard.apply(change)))?;
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                if let Err(error) = control.run(|change| switchboard.apply(change)) {
+                    critical::abort("control", &error);
+                }
+            })?;
         Ok(Self {
             control: handle,
             control_thread,
@@ -194,15 +202,10 @@ impl Gateway {
         while self.control.tell(Input::Shutdown).is_err() && !self.control_thread.is_finished() {
             thread::yield_now();
         }
-        match self.control_thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::error!("control: {error}"),
-            Err(_) => log::error!("control: panicked; this is a bug"),
-        }
+        // Neither can have panicked: that would have ended the process.
+        let _ = self.control_thread.join();
         drop(self.stop_log);
-        if self.log_thread.join().is_err() {
-            log::error!("log: panicked; this is a bug");
-        }
+        let _ = self.log_thread.join();
     }
 }
 
