@@ -14,6 +14,7 @@ pub mod asterisk;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod critical;
 pub mod gateway;
 pub mod interpreter;
 pub mod link;

@@ -64,10 +64,11 @@ pub fn run(command: Command, config: &Config) -> Result<(), RunError> {
         None
     };
     let gateway = if command.runs_gateway() {
-        Some(start_gateway(&config)?)
+        Some(Gateway::start(&config)?)
     } else {
         None
     };
+    announce(&config, translator.as_ref(), gateway.as_ref());
     if let Some(signal) = signals.forever().next() {
         log::info!("ending: signal {signal}");
     }
@@ -85,20 +86,22 @@ fn start_translator(config: &Config) -> Result<Handle, RunError> {
         Engine::Loop => None,
         Engine::Vendors => Some(Engines::from_config(config)?),
     };
-    let translator = Translator::start(config, engines).map_err(|source| RunError::Translator {
+    Translator::start(config, engines).map_err(|source| RunError::Translator {
         address: config.translator.listen,
         source,
-    })?;
-    log::info!(
-        "translator listens on {}, engine {:?}",
-        translator.local_addr(),
-        config.translator.engine
-    );
-    Ok(translator)
+    })
 }
 
-fn start_gateway(config: &Config) -> Result<Gateway, RunError> {
-    let gateway = Gateway::start(config)?;
+/// Said once all of it runs, so that a refusal is the only line.
+fn announce(config: &Config, translator: Option<&Handle>, gateway: Option<&Gateway>) {
+    if let Some(translator) = translator {
+        log::info!(
+            "translator listens on {}, engine {:?}",
+            translator.local_addr(),
+            config.translator.engine
+        );
+    }
+    let Some(gateway) = gateway else { return };
     for (extension, address) in config.extensions.iter().zip(gateway.rtp_addresses()) {
         log::info!(
             "extension {} ({}) is interpreted with {}; RTP on {address}",
@@ -107,5 +110,4 @@ fn start_gateway(config: &Config) -> Result<Gateway, RunError> {
             extension.partner
         );
     }
-    Ok(gateway)
 }

@@ -32,7 +32,7 @@ fn a_translator_that_answers_no_dial_does_not_keep_the_link_thread_busy() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint {
-        address,
+        addresses: vec![address],
         url: format!("ws://{address}/translate"),
     };
     let mut poll = Poll::new().unwrap();
@@ -48,4 +48,29 @@ fn a_translator_that_answers_no_dial_does_not_keep_the_link_thread_busy() {
         !link.is_readable(),
         "a turn that finds it readable does not wait"
     );
+}
+
+/// "localhost" is two addresses, and a translator listens on one of them.
+#[test]
+fn a_translator_on_the_second_address_of_its_name_is_found() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let endpoint = Endpoint {
+        addresses: vec![nobody.unwrap(), listener.local_addr().unwrap()],
+        url: "ws://localhost:3002/translate".into(),
+    };
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (mut link, mut epoch) = (leg(), 1);
+    for second in 0..4 {
+        let now = Micros(second * 1_000_000);
+        link.advance(now, &endpoint, poll.registry());
+        poll.poll(&mut events, Some(PATIENCE)).unwrap();
+        link.socket_ready(now, &mut epoch);
+        if listener.accept().is_ok() {
+            return;
+        }
+    }
+    panic!("only the first address was dialled");
 }

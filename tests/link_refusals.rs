@@ -217,7 +217,7 @@ fn a_session_begins_once_and_as_it_should() {
     for (key, value, code) in [
         ("extension", json!("8888"), "bad_session"),
         ("language", json!(""), "bad_session"),
-        ("call_id", json!("x".repeat(65)), "bad_session"),
+        ("call_id", json!("x".repeat(151)), "bad_session"),
         ("audio", json!({"sample_rate": 8000}), "unsupported_audio"),
         ("audio", json!({"channels": 2}), "unsupported_audio"),
         ("audio", json!({"encoding": "opus"}), "unsupported_audio"),
@@ -326,4 +326,17 @@ fn websocket_pings_are_answered() {
     gateway.socket.flush().unwrap();
     expect_served(&mut started(&translator));
     assert_eq!(gateway.receive(), Message::Pong(vec![7].into()));
+}
+
+/// Asterisk puts its system's name before the number of a channel: 149 bytes at most.
+#[test]
+fn a_call_with_the_longest_name_asterisk_gives_is_served() {
+    let translator = start_loop();
+    let mut gateway = Gateway::connect(translator.local_addr(), "7777");
+    let call_id = format!("{}-1795330596.123", "pbx".repeat(44));
+    gateway.send_json(&json!({
+        "type": "session_start", "extension": "7777", "language": "en", "target_language": "fr",
+        "call_id": call_id, "audio": {"encoding": "s16be"},
+    }));
+    expect_served(&mut gateway);
 }

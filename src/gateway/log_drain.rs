@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use diglot_rt::msg::{LegId, RxEvent, TxEvent};
-use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
+use diglot_rt::stats::{Counter, RxCount, RxCounts, TxCount, TxCounts};
 use diglot_rt::units::Micros;
 use rtrb::Consumer;
 
 use crate::asterisk::control::ControlHandle;
 use crate::call::{CallCount, CallCounts, Input};
+use crate::critical::AbortOnPanic;
 use crate::net::clock;
 use crate::observe::conversation::Conversation;
 use crate::observe::event::{EventSender, GatewayEvent};
@@ -44,8 +45,11 @@ pub struct LogParts {
     pub control: ControlHandle,
     /// When each leg last sent something.
     pub meters: Arc<LegMeters>,
-    /// After how long a leg that sends nothing is reported as silent.
-    pub leg_timeout: Duration,
+    /// After how long a leg that sends nothing is reported as silent; `None` where Asterisk says
+    /// who calls: then neither silence nor a stranger's packet is the control thread's concern.
+    pub leg_timeout: Option<Duration>,
+    /// Events that found no room.
+    pub events_lost: Arc<Counter>,
     /// What the process counts.
     pub counts: Counts,
 }
@@ -100,9 +104,10 @@ const CALL_NOTEWORTHY: &[CallCount] = &[
 /// # Errors
 /// The thread cannot be made.
 pub fn spawn(parts: LogParts, stop: Receiver<()>) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("log".into())
-        .spawn(move || LogThread::new(parts).run(&stop))
+    thread::Builder::new().name("log".into()).spawn(move || {
+        let _guard = AbortOnPanic;
+        LogThread::new(parts).run(&stop);
+    })
 }
 
 struct LogThread {
@@ -173,13 +178,14 @@ impl LogThread {
                     let event = GatewayEvent::UnexpectedPayloadType { leg, payload_type };
                     self.parts.event_sender.send(event);
                 }
-                RxEvent::UnknownSource { port, source } => {
+                RxEvent::UnknownSource { port, source } if self.parts.leg_timeout.is_some() => {
                     // A full inbox loses nothing: the source repeats itself 50 times a second.
                     let _ = self
                         .parts
                         .control
                         .tell(Input::UnknownSource { port, source });
                 }
+                RxEvent::UnknownSource { .. } => {}
             }
         }
         while let Ok(TxEvent::UtteranceStarted { leg, utterance, at }) = self.parts.tx_events.pop()
@@ -193,11 +199,14 @@ impl LogThread {
     }
 
     fn report_silent_legs(&self) {
+        let Some(leg_timeout) = self.parts.leg_timeout else {
+            return;
+        };
         let now = clock::now();
         for (leg, began) in &self.live {
             let heard = self.parts.meters.last_received(*leg).max(*began);
             let silent_us = u128::from(now.since(heard));
-            if silent_us > self.parts.leg_timeout.as_micros() {
+            if silent_us > leg_timeout.as_micros() {
                 // Told again on the next round if there is no room now.
                 let _ = self.parts.control.tell(Input::LegSilent { leg: *leg });
             }
@@ -219,7 +228,8 @@ impl LogThread {
         let call = CALL_NOTEWORTHY
             .iter()
             .map(|what| (what.name(), counts.call.value(*what)));
-        let now: Vec<_> = rx.chain(tx).chain(link).chain(call).collect();
+        let lost = [("log_event_lost_total", self.parts.events_lost.value())];
+        let now: Vec<_> = rx.chain(tx).chain(link).chain(call).chain(lost).collect();
         let before = |name| {
             self.reported
                 .iter()

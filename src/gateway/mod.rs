@@ -13,7 +13,8 @@ use mio::Poll;
 
 use crate::asterisk::control::{Control, ControlHandle};
 use crate::call::Input;
-use crate::config::{Config, Extension};
+use crate::config::{Config, Control as Mode, Extension};
+use crate::critical::{self, AbortOnPanic};
 use crate::link::client::{self, LinkParts};
 use crate::link::leg::Endpoint;
 use crate::net::udp;
@@ -70,7 +71,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     control: ControlHandle,
-    control_thread: JoinHandle<io::Result<()>>,
+    control_thread: JoinHandle<()>,
     _rx: TileHandle,
     _tx: TileHandle,
     log_thread: JoinHandle<()>,
@@ -102,7 +103,7 @@ impl Gateway {
             ..Counts::default()
         };
         let rings = Rings::new();
-        let (events, event_inbox, _) = event::channel();
+        let (events, event_inbox, events_lost) = event::channel();
         let meters = Arc::new(LegMeters::new(config.realtime.legs_max));
         let link_poll = Poll::new()?;
         let link_waker = client::waker(&link_poll)?;
@@ -143,7 +144,9 @@ impl Gateway {
             tx_events: rings.tx_events.consumer,
             control: control.handle(),
             meters,
-            leg_timeout: config.asterisk.leg_timeout,
+            leg_timeout: matches!(config.asterisk.control, Mode::None)
+                .then_some(config.asterisk.leg_timeout),
+            events_lost,
             counts: counts.clone(),
         };
 
@@ -166,7 +169,12 @@ impl Gateway {
         let handle = control.handle();
         let control_thread = thread::Builder::new()
             .name("control".into())
-            .spawn(move || control.run(|change| switchboard.apply(change)))?;
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                if let Err(error) = control.run(|change| switchboard.apply(change)) {
+                    critical::abort("control", &error);
+                }
+            })?;
         Ok(Self {
             control: handle,
             control_thread,
@@ -194,15 +202,10 @@ impl Gateway {
         while self.control.tell(Input::Shutdown).is_err() && !self.control_thread.is_finished() {
             thread::yield_now();
         }
-        match self.control_thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::error!("control: {error}"),
-            Err(_) => log::error!("control: panicked; this is a bug"),
-        }
+        // Neither can have panicked: that would have ended the process.
+        let _ = self.control_thread.join();
         drop(self.stop_log);
-        if self.log_thread.join().is_err() {
-            log::error!("log: panicked; this is a bug");
-        }
+        let _ = self.log_thread.join();
     }
 }
 
@@ -231,7 +234,7 @@ fn bound(config: &Config, addresses: &[SocketAddr]) -> Config {
     config
 }
 
-/// Resolves the translator's address once; the link thread must never wait for a name server.
+/// Resolves the translator's addresses once; the link thread must never wait for a name server.
 fn endpoint(url: &str) -> Result<Endpoint, StartError> {
     let error = |source| StartError::Link {
         url: url.into(),
@@ -241,13 +244,12 @@ fn endpoint(url: &str) -> Result<Endpoint, StartError> {
         .strip_prefix("ws://")
         .and_then(|rest| rest.split('/').next())
         .ok_or_else(|| error(io::Error::other("not a ws:// URL")))?;
-    let address = authority
-        .to_socket_addrs()
-        .map_err(error)?
-        .next()
-        .ok_or_else(|| error(io::Error::other("no address for this name")))?;
+    let addresses: Vec<_> = authority.to_socket_addrs().map_err(error)?.collect();
+    if addresses.is_empty() {
+        return Err(error(io::Error::other("no address for this name")));
+    }
     Ok(Endpoint {
-        address,
+        addresses,
         url: url.into(),
     })
 }

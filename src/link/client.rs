@@ -22,6 +22,7 @@ use rtrb::{Consumer, Producer};
 use super::leg::{Endpoint, FromTranslator, LegIdentity, LegLink, LinkChange};
 use super::messages::{Caption, Outcome, Trace};
 use super::speech_queue::SpeechQueue;
+use crate::critical::{self, AbortOnPanic};
 use crate::net::clock;
 use crate::observe::event::{EventSender, GatewayEvent, Stages, Voice};
 use crate::observe::link_counts::{LinkCount, LinkCounts};
@@ -119,9 +120,10 @@ pub struct LinkHandle {
 pub fn spawn(poll: Poll, waker: Arc<Waker>, parts: LinkParts) -> io::Result<LinkHandle> {
     let (commands, inbox) = bounded(COMMAND_RING_MAX);
     let mut thread = LinkThread::new(poll, inbox, parts);
-    let thread = thread::Builder::new()
-        .name("link".into())
-        .spawn(move || while thread.turn() == Next::Turn {})?;
+    let thread = thread::Builder::new().name("link".into()).spawn(move || {
+        let _guard = AbortOnPanic;
+        while thread.turn() == Next::Turn {}
+    })?;
     Ok(LinkHandle {
         commands,
         waker,
@@ -228,8 +230,7 @@ impl LinkThread {
         if let Err(error) = self.poll.poll(&mut self.events, Some(patience))
             && error.kind() != io::ErrorKind::Interrupted
         {
-            log::error!("link: cannot wait any more: {error}");
-            return Next::Stop;
+            critical::abort("link", &error);
         }
         while let Ok(command) = self.inbox.try_recv() {
             if self.obey(command) == Next::Stop {

@@ -65,8 +65,9 @@ pub struct LegIdentity {
 /// Where the translator is.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Resolved once, at start.
-    pub address: SocketAddr,
+    /// Resolved once, at start; never empty. A dial that fails is followed by one to the next:
+    /// a name may have an address of each family and a translator that listens on one of them.
+    pub addresses: Vec<SocketAddr>,
     /// `ws://host:port/translate`.
     pub url: String,
 }
@@ -124,6 +125,8 @@ pub struct LegLink {
     /// Frames not yet sent: timestamp and PCM.
     backlog: VecDeque<(u64, Vec<u8>)>,
     sequence: u32,
+    /// Dials that failed, over all addresses of the translator.
+    dials_failed: usize,
     /// Counts sessions over all legs, so that utterances of different sessions differ.
     epoch: u32,
     next_ping: Micros,
@@ -158,6 +161,7 @@ impl LegLink {
             state: State::Waiting { until: Micros(0) },
             backlog: VecDeque::with_capacity(BACKLOG_FRAMES_MAX),
             sequence: 0,
+            dials_failed: 0,
             epoch: 0,
             next_ping: Micros(0),
             pings_unanswered: 0,
@@ -317,13 +321,8 @@ impl LegLink {
         registry: &Registry,
     ) -> Option<LinkChange> {
         let url = format!("{}/{}", endpoint.url, self.identity.extension);
-        let dialled = Connection::dial(
-            endpoint.address,
-            &url,
-            BINARY_SUBPROTOCOL,
-            registry,
-            self.token,
-        );
+        let address = endpoint.addresses[self.dials_failed % endpoint.addresses.len()];
+        let dialled = Connection::dial(address, &url, BINARY_SUBPROTOCOL, registry, self.token);
         match dialled {
             Ok(connection) => {
                 self.state = State::Dialling {
@@ -420,6 +419,9 @@ impl LegLink {
     fn lost(&mut self, now: Micros, reason: &str) -> Option<LinkChange> {
         // A session that was lost is told even if it was as short as the one before.
         let is_news = self.is_open() || !self.is_away;
+        if !self.is_open() {
+            self.dials_failed = self.dials_failed.wrapping_add(1);
+        }
         self.state = State::Waiting {
             until: now.plus_ms(REDIAL_MS),
         };

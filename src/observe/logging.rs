@@ -29,7 +29,8 @@ const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// The queue of the installed log.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// Makes this the log of the process: `RUST_LOG` decides what is written, `info` without it.
+/// Makes this the log of the process, for panics too: `RUST_LOG` decides what is written, `info`
+/// without it.
 ///
 /// # Errors
 /// The thread cannot be made.
@@ -43,6 +44,12 @@ pub fn install() -> io::Result<()> {
         .format_indent(None)
         .target(env_logger::Target::Pipe(Box::new(queue)))
         .init();
+    // The usual hook writes to stderr itself, and would wait for its reader before a tile's panic
+    // can end the process.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        log::error!("{}: {panic}", thread.name().unwrap_or("a thread"));
+    }));
     Ok(())
 }
 

@@ -9,13 +9,13 @@
 //! and the service manager starts a whole one.
 
 use std::io;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use core_affinity::CoreId;
 
+use crate::critical::{self, AbortOnPanic};
 use crate::sys;
 
 pub mod meters;
@@ -66,8 +66,7 @@ pub fn spawn(settings: TileSettings, mut tile: impl Tile) -> io::Result<TileHand
             set_up_thread(settings);
             while !stopped.load(Ordering::Relaxed) {
                 if let Err(error) = tile.turn() {
-                    log::error!("{}: cannot wait any more: {error}", settings.name);
-                    process::abort();
+                    critical::abort(settings.name, &error);
                 }
             }
         })?;
@@ -101,14 +100,4 @@ fn set_up_thread(settings: TileSettings) {
         log::warn!("degraded: {name} runs without real-time priority: {error}");
     }
     sys::flush_denormals();
-}
-
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            process::abort();
-        }
-    }
 }

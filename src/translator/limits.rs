@@ -40,8 +40,12 @@ pub const SPEECH_SAMPLES_MAX: usize = 3200;
 /// A pause in a passed-through stream after which its audio counts as a new utterance.
 pub const PASSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes of `extension`, languages and `call_id` that a session keeps.
-pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of each language tag that a session keeps.
+pub const LANGUAGE_BYTES_MAX: usize = 64;
+
+/// Bytes of the `call_id` that a session keeps: Asterisk names a channel with up to 149 of them
+/// (`AST_MAX_PUBLIC_UNIQUEID`), its system's name included.
+pub const CALL_ID_BYTES_MAX: usize = 150;
 
 /// Connections open at once: a leg each at `LEGS_MAX`, and the monitor's requests.
 pub const CONNECTIONS_MAX: usize = diglot_rt::limits::LEGS_MAX + 64;

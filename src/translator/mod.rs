@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use mio::Waker;
 
 use crate::config::{Config, Engine};
+use crate::critical::AbortOnPanic;
 use crate::vendor::{Recognizer, Synthesizer, Translator as TextTranslator};
 use hub::Hub;
 use reactor::Reactor;
@@ -78,7 +79,10 @@ impl Translator {
         let (local_addr, waker, hub) = (reactor.local_addr(), reactor.waker(), reactor.hub());
         let thread = thread::Builder::new()
             .name("translator".into())
-            .spawn(move || reactor.run())?;
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                reactor.run();
+            })?;
         Ok(Handle {
             local_addr,
             waker,
@@ -131,10 +135,9 @@ impl Handle {
         self.is_stopped.store(true, Ordering::Release);
         // Waking fails only when the poll is gone, and then the thread is, too.
         let _ = self.waker.wake();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("bug: the translator's thread panicked");
+        if let Some(thread) = self.thread.take() {
+            // It cannot have panicked: that would have ended the process.
+            let _ = thread.join();
         }
     }
 }

@@ -10,7 +10,7 @@ use super::counters::Count;
 use super::hub::Hub;
 use super::interpreting::{Interpreting, base_language};
 use super::jobs::{Finding, Reporter};
-use super::limits::{NAME_BYTES_MAX, PASSED_PAUSE};
+use super::limits::{CALL_ID_BYTES_MAX, LANGUAGE_BYTES_MAX, PASSED_PAUSE};
 use crate::link::binary::{self, Frame, FrameError, Header};
 use crate::link::messages::{
     Audio, Data, DecodeError, ErrorCode, Message, SessionStart, TranslatedAudio,
@@ -184,7 +184,9 @@ impl Session {
 
     fn start(&mut self, start: &SessionStart<'_>, turn: &mut Turn<'_>) {
         let number = &turn.hub.extensions[self.extension].number;
-        let names = [&start.language, &start.target_language, &start.call_id];
+        let is_long = start.call_id.len() > CALL_ID_BYTES_MAX
+            || start.language.len() > LANGUAGE_BYTES_MAX
+            || start.target_language.len() > LANGUAGE_BYTES_MAX;
         let refusal = if self.leg.is_some() {
             Some((ErrorCode::SessionExists, "the session has begun already"))
         } else if *start.extension != **number {
@@ -194,7 +196,7 @@ impl Session {
             ))
         } else if start.language.is_empty() || start.target_language.is_empty() {
             Some((ErrorCode::BadSession, "a language is missing"))
-        } else if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+        } else if is_long {
             Some((ErrorCode::BadSession, "a language or call_id is too long"))
         } else if !start.audio.is_supported() {
             Some((
