@@ -20,8 +20,8 @@ use serde::Serialize;
 pub const BATCH_MAX: usize = 64;
 /// Larger than any packet of a leg.
 const PACKET_BYTES_MAX: usize = 2_048;
-/// Holds the packets of 2000 legs for 50 ms; the kernel's default overflows in 5 ms at 1000 legs. The
-/// kernel takes less where net.core.rmem_max says so.
+/// Holds the packets of 2000 legs for 50 ms; the kernel's default overflows in 5 ms at 1000 legs.
+/// The kernel takes less where net.core.rmem_max says so.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// How often a port without traffic looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(100);
