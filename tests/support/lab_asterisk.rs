@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,10 +43,7 @@ impl Asterisk {
         }
         let mut asterisk = Self {
             environment: vec![
-                (
-                    "DIGLOT_LAB_INSTANCE",
-                    format!("test-{}", std::process::id()),
-                ),
+                ("DIGLOT_LAB_INSTANCE", instance()),
                 ("DIGLOT_LAB_SIP_PORT", free_udp_port().to_string()),
                 ("DIGLOT_LAB_ARI_PORT", free_tcp_port().to_string()),
             ],
@@ -151,7 +148,21 @@ impl Drop for Asterisk {
             eprintln!("--- Asterisk, last lines:\n{}", tail.join("\n"));
         }
         let _ = self.lab(&["stop"]);
+        // The instance's own folder, named after this process and of no use to the next one.
+        if let Some(home) = self
+            .paths
+            .get("CONFIG")
+            .and_then(|etc| Path::new(etc).parent())
+            && home.ends_with(format!("srv/{}", instance()))
+        {
+            let _ = std::fs::remove_dir_all(home);
+        }
     }
+}
+
+/// The name of this process's Asterisk.
+fn instance() -> String {
+    format!("test-{}", std::process::id())
 }
 
 /// Says why, in the lab's own words: "skipped: ...".

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes g711.csv from Python's audioop, an implementation of G.711 that is not ours.
 
-Needs Python 3.5 to 3.12 (audioop left the library with 3.13). Run it here: ./make_g711.py > g711.csv
+Needs Python 3.5 to 3.12 (audioop left the library with 3.13).
+Run it here: ./make_g711.py > g711.csv
 
 decode,LAW,CODE,SAMPLE          what a code means, for all 256
 encode,LAW,FIRST_SAMPLE,CODE    the code of every sample from this one up to the next line's
