@@ -40,7 +40,7 @@ pub(super) struct Reactor {
     slots: Vec<Slot>,
     /// Slots without a connection.
     free: Vec<usize>,
-    /// Slots with more to read than one turn takes.
+    /// Slots with more to read than one turn takes, each once: its turn must not grow.
     unread: Vec<usize>,
     /// More connections wait than one turn accepts, or accepting failed for the moment.
     is_accept_due: bool,
@@ -315,7 +315,7 @@ impl Reactor {
         connection.flush(self.now);
         if is_gone {
             self.remove(index);
-        } else if is_unread {
+        } else if is_unread && !self.unread.contains(&index) {
             self.unread.push(index);
         }
     }
