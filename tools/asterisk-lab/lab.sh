@@ -211,8 +211,13 @@ report_failed_start() {
 }
 
 # Whether a process has given back its ports: an ended one has, a dying one may not have yet.
+# Gone, or a zombie whose last other thread is gone: only then are its ports free again.
 has_ended() { # pid
-  [ ! -e "/proc/$1" ] || grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
+  local tasks
+  [ -e "/proc/$1" ] || return 0
+  grep -qs '^State:[[:space:]]*Z' "/proc/$1/status" || return 1
+  tasks=("/proc/$1/task/"*)
+  [ ${#tasks[@]} -le 1 ]
 }
 
 wait_until_ended() { # pid, seconds
