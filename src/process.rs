@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{Command, Config, Engine};
@@ -41,7 +41,7 @@ pub enum RunError {
     Vendor(#[from] VendorError),
 }
 
-/// Runs until SIGINT or SIGTERM; `topology` only prints.
+/// Runs until SIGHUP, SIGINT or SIGTERM; `topology` only prints.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -54,7 +54,7 @@ pub fn run(command: Command, config: &Config) -> Result<(), RunError> {
         return Ok(());
     }
     // Before any thread, so that no signal finds the process half started.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(RunError::Signals)?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(RunError::Signals)?;
     let mut config = config.clone();
     let translator = if command.runs_translator() {
         let translator = start_translator(&config)?;

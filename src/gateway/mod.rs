@@ -150,11 +150,12 @@ impl Gateway {
             counts: counts.clone(),
         };
 
+        let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
+        let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
+        // Now that the tiles' stacks are there too.
         if let Err(error) = realtime::lock_memory() {
             log::warn!("degraded: the gateway's memory may be paged out: {error}");
         }
-        let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
-        let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
         let link = client::spawn(link_poll, link_waker, link)?;
         let (stop_log, log_stop) = bounded(0);
         let log_thread = log_drain::spawn(log, log_stop)?;

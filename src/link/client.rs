@@ -343,9 +343,18 @@ impl LinkThread {
             if event.token() == WAKER {
                 continue;
             }
-            if let Some(Some(member)) = self.legs.get_mut(event.token().0) {
-                let change = member.link.socket_ready(now, &mut self.next_epoch);
-                report(&self.parts, &member.link, change);
+            let Some(Some(member)) = self.legs.get_mut(event.token().0) else {
+                continue;
+            };
+            let change = member.link.socket_ready(now, &mut self.next_epoch);
+            let (is_up, partner) = (change == Some(LinkChange::Up), member.partner);
+            report(&self.parts, &member.link, change);
+            if is_up
+                && let Some(partner) = partner
+                && let Some(listener) = member_mut(&mut self.legs, partner)
+            {
+                // The translation is what the listener waits for, not the rest of its stand-in.
+                listener.hears.retract(UtteranceId::default());
             }
         }
     }

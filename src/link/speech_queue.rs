@@ -111,6 +111,20 @@ impl SpeechQueue {
         self.segments.clear();
     }
 
+    /// Takes back what has not been fed of one utterance, wherever it stands in the queue.
+    pub fn retract(&mut self, utterance: UtteranceId) {
+        let mut start = 0;
+        let samples = &mut self.samples;
+        self.segments.retain(|segment| {
+            if segment.utterance != utterance {
+                start += segment.samples;
+                return true;
+            }
+            samples.drain(start..start + segment.samples);
+            false
+        });
+    }
+
     /// The next frame, if one is ready and the tile should have it by now.
     pub fn next_frame(&mut self, now: Micros) -> Option<QueuedFrame> {
         self.end_if_silent(now);
@@ -277,6 +291,20 @@ mod tests {
             ]
         );
         assert!(!frames[1].samples.contains(&2));
+    }
+
+    #[test]
+    fn an_utterance_taken_back_leaves_the_others_whole() {
+        let mut queue = SpeechQueue::default();
+        for (utterance, value) in [(FIRST, 1), (SECOND, 2), (FIRST, 3)] {
+            queue.push(T0, utterance, vec![value; FRAME_SAMPLES_MAX]);
+            queue.end(utterance);
+        }
+        queue.retract(FIRST);
+        let frames = frames_at(&mut queue, T0);
+        assert_eq!((frames.len(), frames[0].utterance), (1, SECOND));
+        assert_eq!(frames[0].samples, [2; FRAME_SAMPLES_MAX]);
+        assert!(queue.is_empty());
     }
 
     #[test]
