@@ -29,6 +29,8 @@ pub struct UtteranceId(pub u32);
 pub enum Codec {
     /// G.711 A-law, payload type 8.
     Alaw,
+    /// G.722 at 64 kbit/s, payload type 9: 16 kHz, stamped as if it were 8 (RFC 3551 §4.5.2).
+    G722,
     /// Signed linear 8 kHz, big endian, payload type 10 (what Asterisk means by it) or 11.
     Slin,
     /// Signed linear 16 kHz, big endian, payload type 118: from Asterisk only.
@@ -39,12 +41,13 @@ pub enum Codec {
 
 impl Codec {
     /// Every one, in declaration order.
-    pub const ALL: [Self; 4] = [Self::Alaw, Self::Slin, Self::Slin16, Self::Ulaw];
+    pub const ALL: [Self; 5] = [Self::Alaw, Self::G722, Self::Slin, Self::Slin16, Self::Ulaw];
 
     /// What its packets carry: RFC 3551 table 4 where it is static, else Asterisk's own number.
     pub const fn payload_type(self) -> u8 {
         match self {
             Self::Alaw => 8,
+            Self::G722 => 9,
             Self::Slin => 10,
             Self::Slin16 => 118,
             Self::Ulaw => 0,
@@ -63,29 +66,39 @@ impl Codec {
     pub const fn sample_rate(self) -> SampleRate {
         match self {
             Self::Alaw | Self::Slin | Self::Ulaw => SampleRate::Hz8000,
-            Self::Slin16 => SampleRate::Hz16000,
+            Self::G722 | Self::Slin16 => SampleRate::Hz16000,
         }
     }
 
     /// The rate of its timestamps.
     pub const fn clock_rate(self) -> ClockRate {
         match self {
-            Self::Alaw | Self::Slin | Self::Ulaw => ClockRate::Hz8000,
+            Self::Alaw | Self::G722 | Self::Slin | Self::Ulaw => ClockRate::Hz8000,
             Self::Slin16 => ClockRate::Hz16000,
         }
     }
 
-    /// Bytes one sample takes on the wire.
-    pub const fn bytes_per_sample(self) -> usize {
+    /// Bytes on the wire for one unit of the timestamp, the smallest piece there is.
+    pub const fn bytes_per_unit(self) -> usize {
         match self {
-            Self::Alaw | Self::Ulaw => 1,
+            Self::Alaw | Self::G722 | Self::Ulaw => 1,
             Self::Slin | Self::Slin16 => 2,
         }
     }
 
+    /// Samples in one unit of the timestamp: 1, but 2 for G.722.
+    pub const fn samples_per_unit(self) -> usize {
+        self.sample_rate().samples_per_frame() / self.clock_rate().units_per_frame() as usize
+    }
+
+    /// Bytes of a payload of so many samples, a whole number of units.
+    pub const fn payload_bytes(self, samples: usize) -> usize {
+        samples / self.samples_per_unit() * self.bytes_per_unit()
+    }
+
     /// Bytes of a 20 ms payload.
     pub const fn payload_bytes_per_frame(self) -> usize {
-        self.sample_rate().samples_per_frame() * self.bytes_per_sample()
+        self.payload_bytes(self.sample_rate().samples_per_frame())
     }
 
     /// Whether Asterisk takes it back: it drops the dynamic payload type of slin16 without a word.

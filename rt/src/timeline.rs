@@ -38,10 +38,10 @@ pub enum Cut<'a> {
 #[derive(Clone, Debug)]
 pub struct Timeline {
     decoder: Decoder,
-    bytes_per_sample: usize,
+    bytes_per_unit: usize,
     samples_per_frame: usize,
-    /// Samples in one unit of the timestamp.
-    samples_per_unit: u64,
+    /// Samples in one unit of the timestamp; `len` and gaps are whole numbers of it.
+    samples_per_unit: usize,
     /// The frame that is being filled; its index is that of the next frame to be emitted.
     frame: UplinkFrame,
     /// Samples in it, in 0 .. `samples_per_frame`.
@@ -59,12 +59,11 @@ impl Timeline {
     pub const fn new(leg: LegId, codec: Codec) -> Self {
         let rate = codec.sample_rate();
         let samples_per_frame = rate.samples_per_frame();
-        let units_per_frame = codec.clock_rate().units_per_frame();
         Self {
             decoder: Decoder::new(codec),
-            bytes_per_sample: codec.bytes_per_sample(),
+            bytes_per_unit: codec.bytes_per_unit(),
             samples_per_frame,
-            samples_per_unit: samples_per_frame as u64 / units_per_frame as u64,
+            samples_per_unit: codec.samples_per_unit(),
             frame: UplinkFrame {
                 leg,
                 index: 0,
@@ -96,11 +95,12 @@ impl Timeline {
         let mut payload = released.payload;
         while !payload.is_empty() {
             let room = self.samples_per_frame - self.len;
-            let samples = room.min(payload.len() / self.bytes_per_sample);
-            if samples == 0 {
+            let units = (room / self.samples_per_unit).min(payload.len() / self.bytes_per_unit);
+            if units == 0 {
                 break;
             }
-            let (now, later) = payload.split_at(samples * self.bytes_per_sample);
+            let samples = units * self.samples_per_unit;
+            let (now, later) = payload.split_at(units * self.bytes_per_unit);
             self.decoder
                 .decode(now, &mut self.frame.samples[self.len..self.len + samples]);
             self.frame.kind = FrameKind::Received;
@@ -151,7 +151,7 @@ impl Timeline {
             return Continuity::Kept;
         };
         let frame = self.samples_per_frame as u64;
-        let gap = u64::from(units) * self.samples_per_unit;
+        let gap = u64::from(units) * self.samples_per_unit as u64;
         let Some(rest) = gap.checked_sub(self.made_up) else {
             let debt = self.debt + (self.made_up - gap);
             self.debt = debt.min(u64::from(FILL_DEBT_FRAMES_MAX) * frame);

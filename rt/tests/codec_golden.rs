@@ -1,6 +1,6 @@
-//! Goal: G.711 is bit-exact, whoever is at the other end.
-//! Method: all 256 codes and all 65 536 samples of both laws against a table made by another
-//! implementation (golden/make_g711.py).
+//! Goal: G.711 and G.722 are bit-exact, whoever is at the other end.
+//! Method: all 256 codes and all 65 536 samples of both laws of G.711, and a stream of three seconds
+//! through G.722, against what other implementations made of them (golden/make_*.py).
 
 #![allow(
     clippy::disallowed_macros,
@@ -71,6 +71,71 @@ fn a_frame_encodes_like_its_samples() {
             let mut code = [0];
             Encoder::new(codec).encode(&[*sample], &mut code);
             assert_eq!(code[0], expected);
+        }
+    }
+}
+
+/// The golden stream: samples, their codes with bytes no encoder sends behind them, and what all of
+/// these decode to.
+fn g722_golden() -> (Vec<i16>, &'static [u8], &'static [u8], Vec<i16>) {
+    const GOLDEN: &[u8] = include_bytes!("golden/g722.bin");
+    let word = |at: usize| {
+        let bytes = GOLDEN[at..].first_chunk().expect("a header of two words");
+        u32::from_le_bytes(*bytes) as usize
+    };
+    let (encoded, decoded) = (word(0), word(4));
+    let samples = |bytes: &[u8]| -> Vec<i16> {
+        let pairs = bytes.as_chunks().0.iter();
+        pairs.map(|pair| i16::from_le_bytes(*pair)).collect()
+    };
+    let (input, rest) = GOLDEN[8..].split_at(encoded * 4);
+    let (codes, output) = rest.split_at(decoded);
+    (samples(input), &codes[..encoded], codes, samples(output))
+}
+
+#[test]
+fn g722_encodes_the_golden_codes() {
+    let (samples, codes, ..) = g722_golden();
+    let mut encoded = vec![0; codes.len()];
+    Encoder::new(Codec::G722).encode(&samples, &mut encoded);
+    let first = encoded
+        .iter()
+        .zip(codes)
+        .position(|(ours, other)| ours != other);
+    assert_eq!(first, None, "the first code that differs");
+    assert!(codes.len() > 20_000, "the stream is long");
+}
+
+#[test]
+fn g722_decodes_to_the_golden_samples() {
+    let (_, _, codes, samples) = g722_golden();
+    let mut decoded = vec![0; samples.len()];
+    Decoder::new(Codec::G722).decode(codes, &mut decoded);
+    let first = decoded
+        .iter()
+        .zip(&samples)
+        .position(|(ours, other)| ours != other);
+    assert_eq!(first, None, "the first sample that differs");
+    assert_eq!(samples.len(), 2 * codes.len());
+}
+
+/// Goal: how a stream is cut into payloads does not change what it says.
+#[test]
+fn g722_goes_on_across_payloads_of_any_length() {
+    let (samples, codes, all_codes, decoded) = g722_golden();
+    let (mut encoder, mut decoder) = (Encoder::new(Codec::G722), Decoder::new(Codec::G722));
+    let mut at = 0;
+    for length in (1..=500).cycle() {
+        let end = (at + length).min(codes.len());
+        let mut payload = vec![0; end - at];
+        encoder.encode(&samples[2 * at..2 * end], &mut payload);
+        assert_eq!(payload, codes[at..end]);
+        let mut heard = vec![0; 2 * (end - at)];
+        decoder.decode(&all_codes[at..end], &mut heard);
+        assert_eq!(heard, decoded[2 * at..2 * end]);
+        at = end;
+        if at == codes.len() {
+            break;
         }
     }
 }

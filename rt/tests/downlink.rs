@@ -27,15 +27,21 @@ fn sounds(downlink: &mut Downlink, slots: std::ops::Range<u64>) -> Vec<Sound> {
 }
 
 fn decode(codec: Codec, packet: &SentPacket) -> Vec<i16> {
+    decode_on(&mut Decoder::new(codec), codec, packet)
+}
+
+/// The next packet of a stream: G.722 has a memory.
+fn decode_on(decoder: &mut Decoder, codec: Codec, packet: &SentPacket) -> Vec<i16> {
     let mut samples = vec![0; codec.sample_rate().samples_per_frame()];
-    Decoder::new(codec).decode(&packet.payload, &mut samples);
+    decoder.decode(&packet.payload, &mut samples);
     samples
 }
 
 #[test]
 fn silence_leaves_on_every_tick_when_nobody_speaks() {
-    for codec in [Codec::Alaw, Codec::Slin, Codec::Ulaw] {
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_static()) {
         let mut downlink = Downlink::new(codec);
+        let mut decoder = Decoder::new(codec);
         for slot in 0..50u64 {
             let packet = downlink.tick_one(slot);
             assert_eq!(packet.frame.sound, Sound::Comfort);
@@ -45,7 +51,7 @@ fn silence_leaves_on_every_tick_when_nobody_speaks() {
             let timestamp = RtpTimestamp(u32::MAX - 100).plus(slot as u32 * 160);
             assert_eq!(packet.repr.timestamp, timestamp);
             assert!(
-                decode(codec, &packet)
+                decode_on(&mut decoder, codec, &packet)
                     .iter()
                     .all(|sample| sample.unsigned_abs() <= 8)
             );

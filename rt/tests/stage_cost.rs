@@ -138,9 +138,10 @@ fn downlink(codec: Codec, speaks: bool) -> u128 {
 #[ignore = "measures time: run alone and optimised"]
 fn a_leg_frame_is_within_its_budget() {
     let up: Vec<u128> = Codec::ALL.into_iter().map(uplink).collect();
-    for codec in [Codec::Alaw, Codec::Slin] {
+    for codec in [Codec::Alaw, Codec::G722, Codec::Slin] {
         downlink(codec, true);
     }
+    downlink(Codec::G722, false);
     downlink(Codec::Ulaw, false);
     let total = up[Codec::Ulaw as usize] + downlink(Codec::Ulaw, true);
     println!("µ-law, both directions: {total} ns, budget {BUDGET_NS} ns");

@@ -22,8 +22,8 @@
 //! | `extension.language` | required; see below | BCP 47 |
 //! | `extension.listen` | required; see below | numeric `IP:port` |
 //! | `extension.transport` | `"rtp"` | `"rtp"` |
-//! | `extension.uplink` | `"slin16"` | `"slin16"`, `"slin"`, `"ulaw"`, `"alaw"` |
-//! | `extension.downlink` | `"slin"` | `"slin"`, `"ulaw"`, `"alaw"` |
+//! | `extension.uplink` | `"slin16"` | `"slin16"`, `"g722"`, `"slin"`, `"ulaw"`, `"alaw"` |
+//! | `extension.downlink` | `"slin"` | `"g722"`, `"slin"`, `"ulaw"`, `"alaw"` |
 //! | `extension.on_failure` | `"silence"` | `"silence"`, `"original"`, `"prompt:FILE"` |
 //! | `extension.waiting_prompt` | none: silence | a file |
 //! | `link.url` | `"ws://127.0.0.1:<port of translator.listen>/translate"` | ws, wss |

@@ -205,13 +205,13 @@ pub(super) fn uplink(setting: &Setting) -> Result<Codec, Refusal> {
     match written {
         "slin16" => Ok(Codec::Slin16),
         _ => static_codec(written)
-            .ok_or_else(|| unknown_codec(written, "slin16, slin, ulaw or alaw")),
+            .ok_or_else(|| unknown_codec(written, "slin16, g722, slin, ulaw or alaw")),
     }
 }
 
 /// What we send Asterisk.
 pub(super) fn downlink(setting: &Setting) -> Result<Codec, Refusal> {
-    const ACCEPTED: &str = "slin, ulaw or alaw";
+    const ACCEPTED: &str = "g722, slin, ulaw or alaw";
     let written = text(setting)?;
     if written == "slin16" {
         return Err(Refusal::Value(format!(
@@ -225,6 +225,7 @@ pub(super) fn downlink(setting: &Setting) -> Result<Codec, Refusal> {
 fn static_codec(name: &str) -> Option<Codec> {
     match name {
         "alaw" => Some(Codec::Alaw),
+        "g722" => Some(Codec::G722),
         "slin" => Some(Codec::Slin),
         "ulaw" => Some(Codec::Ulaw),
         _ => None,
@@ -232,11 +233,10 @@ fn static_codec(name: &str) -> Option<Codec> {
 }
 
 fn unknown_codec(written: &str, accepted: &str) -> Refusal {
-    let what = match written {
-        "g722" => "is not supported by this version",
-        _ => "is not a codec of this gateway",
-    };
-    Refusal::Value(format!("{} {what}; use {accepted}", quoted(written)))
+    Refusal::Value(format!(
+        "{} is not a codec of this gateway; use {accepted}",
+        quoted(written)
+    ))
 }
 
 /// How audio travels. There is one way so far.

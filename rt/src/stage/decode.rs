@@ -193,16 +193,13 @@ impl Decode {
     }
 }
 
-/// How long a payload lasts in timestamp units; `None` if it is not a whole number of samples, or
-/// of none.
+/// How long a payload lasts in timestamp units; `None` if it is not a whole number of them, or none.
 fn duration(codec: Codec, payload: &[u8]) -> Option<u32> {
     let bytes = payload.len();
-    if bytes == 0 || !bytes.is_multiple_of(codec.bytes_per_sample()) {
+    if bytes == 0 || !bytes.is_multiple_of(codec.bytes_per_unit()) {
         return None;
     }
-    let samples = u32::try_from(bytes / codec.bytes_per_sample()).ok()?;
-    let samples_per_frame = u32::try_from(codec.sample_rate().samples_per_frame()).ok()?;
-    Some(samples * codec.clock_rate().units_per_frame() / samples_per_frame)
+    u32::try_from(bytes / codec.bytes_per_unit()).ok()
 }
 
 fn append(

@@ -6,11 +6,11 @@ use crate::codec::Encoder;
 use crate::msg::Codec;
 use crate::wire::rtp::{HEADER_BYTES, Marker, Repr, RtpTimestamp, Seq};
 
-/// Makes packets of one stream; every field may be changed between packets.
+/// Makes packets of one stream; what is in their headers may be changed between them.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// What it sends.
-    pub codec: Codec,
+    codec: Codec,
+    encoder: Encoder,
     /// Its synchronisation source.
     pub ssrc: u32,
     /// Of the next packet.
@@ -24,6 +24,7 @@ impl Sender {
     pub const fn new(codec: Codec) -> Self {
         Self {
             codec,
+            encoder: Encoder::new(codec),
             ssrc: 1,
             sequence_number: Seq(0),
             timestamp: RtpTimestamp(0),
@@ -39,12 +40,11 @@ impl Sender {
             timestamp: self.timestamp,
             ssrc: self.ssrc,
         };
-        let mut bytes = std::vec![0; HEADER_BYTES + samples.len() * self.codec.bytes_per_sample()];
+        let mut bytes = std::vec![0; HEADER_BYTES + self.codec.payload_bytes(samples.len())];
         let (head, payload) = bytes.split_at_mut(HEADER_BYTES);
         header.emit(head.first_chunk_mut().expect("as long as a header"));
-        Encoder::new(self.codec).encode(samples, payload);
-        let frame = self.codec.sample_rate().samples_per_frame();
-        let units = samples.len() * self.codec.clock_rate().units_per_frame() as usize / frame;
+        self.encoder.encode(samples, payload);
+        let units = samples.len() / self.codec.samples_per_unit();
         self.skip(1, units as u32);
         bytes
     }

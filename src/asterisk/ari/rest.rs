@@ -264,6 +264,7 @@ fn path(request: &Request, app: &str) -> String {
 fn format_name(codec: Codec) -> &'static str {
     match codec {
         Codec::Alaw => "alaw",
+        Codec::G722 => "g722",
         Codec::Slin => "slin",
         Codec::Slin16 => "slin16",
         Codec::Ulaw => "ulaw",
