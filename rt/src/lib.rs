@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | [`routes`] | port and source address | whose packet it is |
 //! | [`wire`] | bytes | RTP fields, and back |
+//! | [`keys`] | telephone events | one report of each key |
 //! | [`reorder`] | packets as they came | packets in the order of their time |
 //! | [`timeline`] | packets of any length, gaps, silence | an unbroken row of 20 ms frames |
 //! | [`playout`] | bursts of speech | one frame on every tick |
@@ -21,7 +22,7 @@
 //! | [`pool`] | a leg's name | its place, reserved at set-up |
 //!
 //! [`units`], [`time`], [`limits`], [`msg`] and [`stats`] are the words they share. Imports point
-//! that way only: words ← wire, codec, dsp ← reorder, timeline, playout ← stage.
+//! that way only: words ← wire, codec, dsp ← keys, reorder, timeline, playout ← stage.
 //!
 //! # The real-time contract
 //! `new` may allocate. Everything else is wait-free and infallible, or counts what it had to drop
@@ -82,6 +83,7 @@ extern crate std;
 
 pub mod codec;
 pub mod dsp;
+pub mod keys;
 pub mod limits;
 pub mod msg;
 pub mod playout;

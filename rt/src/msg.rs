@@ -240,6 +240,21 @@ pub enum RxEvent {
         /// Whose.
         leg: LegId,
     },
+    /// The leg's signed linear samples read as noise, and as sound with their bytes swapped; said
+    /// once per leg.
+    ByteOrderSuspected {
+        /// Whose.
+        leg: LegId,
+    },
+    /// A key was pressed and let go (RFC 4733); said once per key.
+    TelephoneEvent {
+        /// Who pressed it.
+        leg: LegId,
+        /// 0 ..= 9 the digits, 10 `*`, 11 `#`, 12 ..= 15 A to D; others are not keys.
+        event: u8,
+        /// For how long, as far as that was heard.
+        duration_ms: u32,
+    },
     /// The leg sends a payload type that its codec does not have; said once per leg.
     UnexpectedPayloadType {
         /// Whose.

@@ -99,6 +99,40 @@ struct Stream {
     newest: Seq,
     /// Bit `n`: the packet `n` before `newest` was released.
     seen: u64,
+    /// Bit `n`: the packet `n + 1` after `newest` came and was not audio.
+    others: u64,
+}
+
+impl Stream {
+    /// Packets between the newest released and this one, `step` after it, that have not come.
+    fn missing(&self, step: i16) -> i32 {
+        let between = u32::from(step.max(1).unsigned_abs() - 1);
+        let known = self.others & 1u64.checked_shl(between).map_or(u64::MAX, |bit| bit - 1);
+        i32::from(step) - 1 - known.count_ones().cast_signed()
+    }
+
+    /// `sequence_number` is the newest now, or what came after it and need not be remembered.
+    fn advance(&mut self, sequence_number: Seq) {
+        match u32::try_from(sequence_number.distance(self.newest)) {
+            Ok(step) => {
+                self.seen = self.seen.checked_shl(step).unwrap_or(0) | 1;
+                self.others = self.others.checked_shr(step).unwrap_or(0);
+            }
+            // The sequence was set back while time went on: time is right, so begin to count anew.
+            Err(_) => (self.seen, self.others) = (1, 0),
+        }
+        self.newest = sequence_number;
+        self.skip_others();
+    }
+
+    fn skip_others(&mut self) {
+        let ready = self.others.trailing_ones();
+        // As many as there are bits leave none, on either side.
+        self.others = self.others.checked_shr(ready).unwrap_or(0);
+        let passed = self.seen.checked_shl(ready).unwrap_or(0);
+        self.seen = passed | 1u64.checked_shl(ready).map_or(u64::MAX, |bit| bit - 1);
+        self.newest = (0..ready).fold(self.newest, |newest, _| newest.plus(1));
+    }
 }
 
 /// The reorder window of one stream.
@@ -142,6 +176,27 @@ impl Reorder {
         mut release: impl FnMut(Released<'_>),
     ) -> Verdict {
         self.place(arrival, &mut release)
+    }
+
+    /// Notes that a packet of this stream came that was not audio: nobody need wait for it.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; at most [`REORDER_PACKETS_MAX`] releases.
+    pub fn note_other(
+        &mut self,
+        ssrc: u32,
+        sequence_number: Seq,
+        mut release: impl FnMut(Released<'_>),
+    ) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) else {
+            return;
+        };
+        let step = sequence_number.distance(stream.newest);
+        if (1..=SEEN_MAX).contains(&step) {
+            stream.others |= 1 << (step - 1);
+        }
+        stream.skip_others();
+        self.drain_ready(&mut release);
     }
 
     /// Releases what has waited long enough at `now`, and what follows it without a hole.
@@ -197,7 +252,8 @@ impl Reorder {
                 self.begin(arrival, release)
             };
         }
-        self.after_a_hole(arrival, hole, step, release)
+        let missing = stream.missing(step);
+        self.after_a_hole(arrival, hole, missing, release)
     }
 
     /// A packet that comes after a hole of the present stream.
@@ -205,12 +261,11 @@ impl Reorder {
         &mut self,
         arrival: &Arrival<'_>,
         hole: i32,
-        step: i16,
+        missing: i32,
         release: &mut impl FnMut(Released<'_>),
     ) -> Verdict {
         // Missing packets are worth waiting for if there are some, and no more than could have
         // been overtaken.
-        let missing = i32::from(step) - 1;
         if missing == 0 {
             return self.pass(arrival, hole.unsigned_abs(), release);
         }
@@ -242,6 +297,7 @@ impl Reorder {
             next_timestamp: arrival.timestamp.plus(arrival.duration),
             newest: arrival.sequence_number,
             seen: 1,
+            others: 0,
         });
         release(Released {
             at: arrival.at,
@@ -285,13 +341,7 @@ impl Reorder {
         let Some(stream) = &mut self.stream else {
             return;
         };
-        let step = sequence_number.distance(stream.newest);
-        stream.seen = match u32::try_from(step) {
-            Ok(step) => stream.seen.checked_shl(step).unwrap_or(0) | 1,
-            // The sequence was set back while time went on: time is right, so begin to count anew.
-            Err(_) => 1,
-        };
-        stream.newest = sequence_number;
+        stream.advance(sequence_number);
         stream.next_timestamp = next_timestamp;
     }
 
@@ -364,7 +414,7 @@ impl Reorder {
             return false;
         };
         first.timestamp.distance(stream.next_timestamp) <= 0
-            || first.sequence_number == stream.newest.plus(1)
+            || stream.missing(first.sequence_number.distance(stream.newest)) == 0
     }
 
     fn drain(&mut self, release: &mut impl FnMut(Released<'_>)) {

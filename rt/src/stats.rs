@@ -93,6 +93,10 @@ counted! {
         FrameFilled => "rx_frame_filled_total",
         /// Quiet frames left out, to make good for frames made up while packets were only delayed.
         FrameSkipped => "rx_frame_skipped_total",
+        /// Packets of comfort noise, which say that the phone is silent.
+        ComfortNoise => "rx_comfort_noise_total",
+        /// Packets that tell of keys.
+        TelephoneEvent => "rx_telephone_event_total",
         /// Dropped: not RTP, or RTP of a shape we do not read.
         DropMalformed => "rx_drop_malformed_total",
         /// Dropped: from an address no leg owns.

@@ -8,10 +8,11 @@
 //! never left out.
 
 use crate::codec::Decoder;
+use crate::dsp::comfort_noise::ComfortNoise;
 use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
 use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
 use crate::reorder::{Follows, Released};
-use crate::units::{FRAME_SAMPLES_MAX, Micros};
+use crate::units::{Dbov, FRAME_SAMPLES_MAX, Micros};
 
 /// A frame whose samples all stay below this is a pause: −50 dBFS.
 const QUIET_PEAK: u16 = 104;
@@ -52,6 +53,8 @@ pub struct Timeline {
     debt: u64,
     /// When the next frame of silence is due, unless a packet comes. Nothing before the first one.
     next_fill: Option<Micros>,
+    /// What silence sounds like, if the phone said so (RFC 3389).
+    noise: Option<ComfortNoise>,
 }
 
 impl Timeline {
@@ -76,12 +79,18 @@ impl Timeline {
             made_up: 0,
             debt: 0,
             next_fill: None,
+            noise: None,
         }
     }
 
     /// The phone was heard at `now`: nothing is made up for a while.
     pub const fn heard(&mut self, now: Micros) {
         self.next_fill = Some(now.plus_ms(FILL_AFTER_MS));
+    }
+
+    /// The phone said how loud its silence is, until it speaks again.
+    pub fn quieten(&mut self, level: Dbov) {
+        self.noise = Some(ComfortNoise::new(level));
     }
 
     /// Appends a packet's audio, after the silence its timestamp calls for.
@@ -92,6 +101,7 @@ impl Timeline {
         self.frame.at = released.at;
         let continuity = self.bridge(released.follows, &mut emit);
         self.made_up = 0;
+        self.noise = None;
         let mut payload = released.payload;
         while !payload.is_empty() {
             let room = self.samples_per_frame - self.len;
@@ -170,7 +180,11 @@ impl Timeline {
         while samples > 0 {
             let room = self.samples_per_frame - self.len;
             let step = usize::try_from(samples).unwrap_or(usize::MAX).min(room);
-            self.frame.samples[self.len..self.len + step].fill(0);
+            let filled = &mut self.frame.samples[self.len..self.len + step];
+            match &mut self.noise {
+                Some(noise) => noise.fill(filled),
+                None => filled.fill(0),
+            }
             self.grow(step, emit);
             samples -= step as u64;
         }

@@ -1,4 +1,4 @@
-//! Units as types: sample rates, RTP clock rates, microseconds. Nothing here has state.
+//! Units as types: sample rates, RTP clock rates, levels, microseconds. Nothing here has state.
 
 /// Length of every frame, in milliseconds: Asterisk's own packet time.
 pub const FRAME_MS: u32 = 20;
@@ -62,7 +62,48 @@ impl ClockRate {
             Self::Hz16000 => 16 * FRAME_MS,
         }
     }
+
+    /// So many units in whole milliseconds.
+    pub const fn milliseconds(self, units: u32) -> u32 {
+        units / (self.units_per_frame() / FRAME_MS)
+    }
 }
+
+/// A level of sound in dB below digital overload, 0 ..= 127 (RFC 3389 §3.1); higher is quieter.
+///
+/// Overload is the level of a square wave at full scale.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Dbov(pub u8);
+
+impl Dbov {
+    /// Root of the mean square of sound of this level, in samples.
+    pub const fn rms(self) -> f32 {
+        const FULL_SCALE: f32 = 32_768.0;
+        /// 10^(-1/20), a decibel down.
+        const DECIBEL: f32 = 0.891_250_9;
+        let (mut rms, mut n) = (FULL_SCALE, 0);
+        while n < self.0 {
+            rms *= DECIBEL;
+            n += 1;
+        }
+        rms
+    }
+}
+
+/// A level of sound relative to the 0 dBm0 of telephony, about -100 ..= 0.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Dbm0(pub i8);
+
+impl Dbm0 {
+    /// The same level below overload, to the whole decibel.
+    pub const fn below_overload(self) -> Dbov {
+        /// ITU-T G.100.1: 0 dBm0 is 6.15 dB below overload.
+        const DBM0_BELOW_OVERLOAD: i16 = 6;
+        let below = DBM0_BELOW_OVERLOAD - self.0 as i16;
+        Dbov(if below < 0 { 0 } else { below.to_le_bytes()[0] })
+    }
+}
+const _: () = assert!(Dbm0(-60).below_overload().0 == 66);
 
 /// A point on a monotonic clock, in microseconds since an epoch the driver chose.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]

@@ -173,7 +173,12 @@ impl LogThread {
     fn take_tile_events(&mut self) {
         while let Ok(event) = self.parts.rx_events.pop() {
             match event {
-                RxEvent::FirstPacket { .. } => {}
+                RxEvent::FirstPacket { .. } | RxEvent::TelephoneEvent { .. } => {}
+                RxEvent::ByteOrderSuspected { leg } => log::warn!(
+                    target: "call",
+                    "leg {}: its samples read as noise: are their bytes swapped?",
+                    leg.slot
+                ),
                 RxEvent::UnexpectedPayloadType { leg, payload_type } => {
                     let event = GatewayEvent::UnexpectedPayloadType { leg, payload_type };
                     self.parts.event_sender.send(event);

@@ -1,5 +1,7 @@
 //! Arithmetic on samples: no packet, no clock.
 
+pub mod byte_order;
+pub mod comfort_noise;
 pub mod fade;
 pub mod resample;
 

@@ -1,10 +1,13 @@
 //! Uplink, first step: datagrams of known legs become unbroken frames at the codec's own rate.
 //!
 //! Everything that is not the leg's audio ends here: malformed packets, foreign payload types,
-//! odd sizes, duplicates, late ones. Each is counted and none reaches the recogniser.
+//! odd sizes, duplicates, late ones. Each is counted and none reaches the recogniser. Keys that
+//! were pressed are reported, comfort noise says how quiet silence is.
 
 use rtrb::{Producer, PushError};
 
+use crate::dsp::byte_order::{self, ByteOrder};
+use crate::keys::{Key, Keys};
 use crate::limits::{DATAGRAM_BYTES_MAX, FILL_AFTER_MS, REORDER_WAIT_MS_MAX, WALK_MS_MIN};
 use crate::msg::{Codec, FrameKind, LegId, RxEvent, RxLeg, UplinkFrame};
 use crate::pool::{AddError, Legs};
@@ -12,7 +15,9 @@ use crate::reorder::{Arrival, Released, Reorder, Verdict};
 use crate::stats::{RxCount, RxCounts};
 use crate::timeline::{Continuity, Cut, Timeline};
 use crate::units::Micros;
+use crate::wire::comfort_noise;
 use crate::wire::rtp::Packet;
+use crate::wire::telephone_event::{self, TelephoneEvent};
 
 const NEVER: Micros = Micros(u64::MAX);
 
@@ -21,6 +26,8 @@ struct Leg {
     codec: Codec,
     reorder: Reorder,
     timeline: Timeline,
+    keys: Keys,
+    byte_order: ByteOrder,
     first_packet: FirstPacket,
     foreign_payload_type: Report,
 }
@@ -72,6 +79,8 @@ impl Decode {
                 codec: leg.codec,
                 reorder: Reorder::new(leg.codec.clock_rate()),
                 timeline: Timeline::new(leg.leg, leg.codec),
+                keys: Keys::new(),
+                byte_order: ByteOrder::new(),
                 first_packet: FirstPacket::Awaited,
                 foreign_payload_type: Report::Due,
             },
@@ -113,17 +122,11 @@ impl Decode {
             counts.count(RxCount::DropMalformed);
             return;
         };
-        let payload_type = packet.payload_type();
-        if !leg.codec.accepts(payload_type) {
-            counts.count(RxCount::DropPayloadType);
-            if leg.foreign_payload_type == Report::Due {
-                leg.foreign_payload_type = Report::Made;
-                events(RxEvent::UnexpectedPayloadType {
-                    leg: leg_id,
-                    payload_type,
-                });
-            }
-            return;
+        if !leg.codec.accepts(packet.payload_type()) {
+            let mut release = |timeline: &mut Timeline, released: Released<'_>| {
+                append(timeline, &released, &mut self.out, counts);
+            };
+            return leg.other(now, leg_id, &packet, counts, &mut release, events);
         }
         let Some(duration) = duration(leg.codec, packet.payload()) else {
             counts.count(RxCount::DropPayloadSize);
@@ -132,6 +135,10 @@ impl Decode {
         if leg.first_packet == FirstPacket::Awaited {
             leg.first_packet = FirstPacket::Came;
             events(RxEvent::FirstPacket { leg: leg_id });
+        }
+        let is_linear = matches!(leg.codec, Codec::Slin | Codec::Slin16);
+        if is_linear && leg.byte_order.look(packet.payload()) == byte_order::Verdict::Suspected {
+            events(RxEvent::ByteOrderSuspected { leg: leg_id });
         }
         let arrival = Arrival {
             at: now,
@@ -150,6 +157,9 @@ impl Decode {
             Verdict::ReleasedBeforeOthers => counts.count(RxCount::Reordered),
             Verdict::Resynced => counts.count(RxCount::Resync),
             Verdict::Held | Verdict::Released => {}
+        }
+        if let Some(key) = leg.keys.given_up(now) {
+            events(leg.key_event(leg_id, key));
         }
         leg.timeline.heard(now);
         // Whether it waits or passed, nothing more is due for it before this.
@@ -190,6 +200,62 @@ impl Decode {
     /// Legs taken in.
     pub const fn live_legs(&self) -> usize {
         self.legs.live()
+    }
+}
+
+impl Leg {
+    /// Takes in a packet that is not the leg's audio.
+    fn other(
+        &mut self,
+        now: Micros,
+        leg: LegId,
+        packet: &Packet<'_>,
+        counts: &RxCounts,
+        release: &mut impl FnMut(&mut Timeline, Released<'_>),
+        mut events: impl FnMut(RxEvent),
+    ) {
+        let payload_type = packet.payload_type();
+        match payload_type {
+            comfort_noise::PAYLOAD_TYPE => {
+                let Ok(level) = comfort_noise::parse(packet.payload()) else {
+                    return counts.count(RxCount::DropPayloadSize);
+                };
+                counts.count(RxCount::ComfortNoise);
+                self.timeline.quieten(level);
+            }
+            telephone_event::PAYLOAD_TYPE => {
+                let Ok(event) = TelephoneEvent::parse(packet.payload()) else {
+                    return counts.count(RxCount::DropPayloadSize);
+                };
+                counts.count(RxCount::TelephoneEvent);
+                let keys = self.keys.heard(now, packet.timestamp(), &event);
+                for key in keys.into_iter().flatten() {
+                    events(self.key_event(leg, key));
+                }
+            }
+            _ => {
+                counts.count(RxCount::DropPayloadType);
+                if self.foreign_payload_type == Report::Due {
+                    self.foreign_payload_type = Report::Made;
+                    events(RxEvent::UnexpectedPayloadType { leg, payload_type });
+                }
+                return;
+            }
+        }
+        // It took a number in the sequence that nobody need wait for.
+        let timeline = &mut self.timeline;
+        self.reorder
+            .note_other(packet.ssrc(), packet.sequence_number(), |released| {
+                release(timeline, released);
+            });
+    }
+
+    fn key_event(&self, leg: LegId, key: Key) -> RxEvent {
+        RxEvent::TelephoneEvent {
+            leg,
+            event: key.event,
+            duration_ms: self.codec.clock_rate().milliseconds(key.duration.into()),
+        }
     }
 }
 

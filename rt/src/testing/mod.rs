@@ -13,3 +13,4 @@
 pub mod meter;
 pub mod netem;
 pub mod packets;
+pub mod signals;

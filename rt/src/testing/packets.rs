@@ -31,6 +31,11 @@ impl Sender {
         }
     }
 
+    /// What it sends.
+    pub const fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// The next packet, carrying `samples`.
     pub fn packet(&mut self, samples: &[i16]) -> Vec<u8> {
         let header = Repr {
