@@ -89,6 +89,8 @@ counted! {
         Datagram => "rx_datagram_total",
         /// Frames passed on to the link thread.
         Frame => "rx_frame_total",
+        /// Frames with sound in them that was made up from what went before a gap.
+        FrameConcealed => "rx_frame_concealed_total",
         /// Frames made up for a gap or a silent phone.
         FrameFilled => "rx_frame_filled_total",
         /// Quiet frames left out, to make good for frames made up while packets were only delayed.

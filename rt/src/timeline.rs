@@ -1,14 +1,16 @@
 //! The uplink of one leg as an unbroken row of 20 ms frames, whatever its packets were like.
 //!
-//! Payloads of any length are cut into exact frames; a gap in the timestamps becomes as much
-//! silence, to the sample; a phone that sends nothing is given silence at the pace of the clock,
-//! so that the recogniser's time goes on. When its packets come after all, the silence already
+//! Payloads of any length are cut into exact frames; a gap in the timestamps is filled with as
+//! much, to the sample; a phone that sends nothing is given time at the pace of the clock, so that
+//! the recogniser's goes on. What is made up is the sound before the gap, faded away within 60 ms
+//! and over to the sound after it, then silence: the recogniser hears no click. When its packets come after all, the silence already
 //! given counts against the gap. If they had only been delayed, more time was given than had
 //! passed: that debt is remembered and made good by leaving out quiet frames and pauses. Speech is
 //! never left out.
 
 use crate::codec::Decoder;
 use crate::dsp::comfort_noise::ComfortNoise;
+use crate::dsp::plc::{Concealed, Concealer};
 use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
 use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
 use crate::reorder::{Follows, Released};
@@ -29,6 +31,8 @@ pub enum Continuity {
 /// A frame, or the leave to go without.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut<'a> {
+    /// The next frame, with sound in it that was made up from what went before.
+    Concealed(&'a UplinkFrame),
     /// The next frame.
     Frame(&'a UplinkFrame),
     /// A quiet frame was left out to make good for one made up too many.
@@ -55,6 +59,9 @@ pub struct Timeline {
     next_fill: Option<Micros>,
     /// What silence sounds like, if the phone said so (RFC 3389).
     noise: Option<ComfortNoise>,
+    concealer: Concealer,
+    /// Whether the frame that is being filled has concealed sound in it.
+    repair: Concealed,
 }
 
 impl Timeline {
@@ -80,6 +87,8 @@ impl Timeline {
             debt: 0,
             next_fill: None,
             noise: None,
+            concealer: Concealer::new(rate),
+            repair: Concealed::Silent,
         }
     }
 
@@ -111,8 +120,9 @@ impl Timeline {
             }
             let samples = units * self.samples_per_unit;
             let (now, later) = payload.split_at(units * self.bytes_per_unit);
-            self.decoder
-                .decode(now, &mut self.frame.samples[self.len..self.len + samples]);
+            let heard = &mut self.frame.samples[self.len..self.len + samples];
+            self.decoder.decode(now, heard);
+            self.concealer.hear(heard);
             self.frame.kind = FrameKind::Received;
             self.grow(samples, &mut emit);
             payload = later;
@@ -181,9 +191,11 @@ impl Timeline {
             let room = self.samples_per_frame - self.len;
             let step = usize::try_from(samples).unwrap_or(usize::MAX).min(room);
             let filled = &mut self.frame.samples[self.len..self.len + step];
-            match &mut self.noise {
-                Some(noise) => noise.fill(filled),
-                None => filled.fill(0),
+            if let Some(noise) = &mut self.noise {
+                noise.fill(filled);
+                self.concealer.forget();
+            } else if self.concealer.conceal(filled) == Concealed::Repeated {
+                self.repair = Concealed::Repeated;
             }
             self.grow(step, emit);
             samples -= step as u64;
@@ -202,9 +214,13 @@ impl Timeline {
             self.debt -= frame;
             emit(Cut::Skipped);
         } else {
-            emit(Cut::Frame(&self.frame));
+            emit(match self.repair {
+                Concealed::Repeated => Cut::Concealed(&self.frame),
+                Concealed::Silent => Cut::Frame(&self.frame),
+            });
             self.frame.index += 1;
         }
+        self.repair = Concealed::Silent;
         self.frame.kind = FrameKind::Filled;
     }
 

@@ -3,6 +3,7 @@
 pub mod byte_order;
 pub mod comfort_noise;
 pub mod fade;
+pub mod plc;
 pub mod resample;
 
 /// `value` as a sample: rounded to the nearest, saturated, 0 if it is not a number.

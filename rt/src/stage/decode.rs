@@ -280,8 +280,13 @@ fn append(
 }
 
 fn pass_on(cut: Cut<'_>, out: &mut Producer<UplinkFrame>, counts: &RxCounts) {
-    let Cut::Frame(frame) = cut else {
-        return counts.count(RxCount::FrameSkipped);
+    let frame = match cut {
+        Cut::Concealed(frame) => {
+            counts.count(RxCount::FrameConcealed);
+            frame
+        }
+        Cut::Frame(frame) => frame,
+        Cut::Skipped => return counts.count(RxCount::FrameSkipped),
     };
     if frame.kind == FrameKind::Filled {
         counts.count(RxCount::FrameFilled);
