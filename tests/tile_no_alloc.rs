@@ -19,7 +19,8 @@ use diglot::tile::rx::{RxParts, RxTile};
 use diglot::tile::tx::{TxParts, TxTile};
 use diglot::topology::Rings;
 use diglot_rt::msg::{
-    Codec, DownlinkFrame, LegId, Part, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg, UtteranceId,
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg,
+    UtteranceId,
 };
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
 use mio::{Poll, Token, Waker};
@@ -176,6 +177,7 @@ impl Bench {
             port,
             destination: address,
             codec: phone.downlink,
+            comfort: Comfort::Silence,
             ssrc: 1,
             first_sequence_number: 0,
             first_timestamp: 0,
@@ -201,6 +203,7 @@ impl Bench {
                 leg: frame.leg,
                 utterance: UtteranceId(1),
                 part: Part::Middle,
+                pace: Pace::Live,
                 samples: frame.samples,
             };
             let _ = self.rings.downlink.push(frame);

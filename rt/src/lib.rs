@@ -16,7 +16,7 @@
 //! | [`keys`] | telephone events | one report of each key |
 //! | [`reorder`] | packets as they came | packets in the order of their time |
 //! | [`timeline`] | packets of any length, gaps, silence | an unbroken row of 20 ms frames |
-//! | [`playout`] | bursts of speech | one frame on every tick |
+//! | [`playout`], [`depth`] | bursts of speech | one frame on every tick |
 //! | [`codec`], [`dsp`] | payload | samples at 16 kHz, and back |
 //! | [`stage`] | all of this | four steps that a tile takes in turn |
 //! | [`pool`] | a leg's name | its place, reserved at set-up |
@@ -82,6 +82,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod codec;
+pub mod depth;
 pub mod dsp;
 pub mod keys;
 pub mod limits;

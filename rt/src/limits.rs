@@ -67,6 +67,10 @@ pub const PLAYOUT_START_TICKS_MAX: u32 = 3;
 /// Ticks without audio after which an utterance that was never ended counts as ended: 1 s.
 pub const PLAYOUT_HOLE_TICKS_MAX: u32 = 50;
 
+/// A tick served later than this counts as late, in microseconds: what a shared machine's scheduler
+/// does now and then, and a tenth of what a phone's buffer bears.
+pub const TICK_LATE_US: u64 = 1000;
+
 /// Bytes of the largest RTP payload that is read.
 pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES;
 

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::units::{ClockRate, FRAME_SAMPLES_MAX, Micros, SampleRate};
+use crate::units::{ClockRate, Dbm0, FRAME_SAMPLES_MAX, Micros, SampleRate};
 
 /// Names one call leg for as long as it lives.
 ///
@@ -145,8 +145,30 @@ pub struct DownlinkFrame {
     pub utterance: UtteranceId,
     /// Whether more of the same utterance follows.
     pub part: Part,
+    /// Whose clock it keeps.
+    pub pace: Pace,
     /// Always a whole frame; the last one of an utterance is padded.
     pub samples: [i16; FRAME_SAMPLES_MAX],
+}
+
+/// Whose clock audio on the downlink keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pace {
+    /// Another's: a phone speaks as it goes, a little faster or slower than our clock, and frames
+    /// arrive when its network lets them. The playout buffer keeps the delay small.
+    Live,
+    /// Ours: it was there before it is needed, and is played as it is.
+    Stored,
+}
+
+/// What is heard when there is nothing to say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Comfort {
+    /// Quiet noise of this level, -40 dBm0 at most.
+    Noise(Dbm0),
+    /// Nothing at all, though it is sent.
+    #[default]
+    Silence,
 }
 
 /// Where in its utterance a frame stands.
@@ -224,6 +246,8 @@ pub struct TxLeg {
     pub destination: SocketAddr,
     /// What we send; one with a static payload type.
     pub codec: Codec,
+    /// What it hears while nothing is said.
+    pub comfort: Comfort,
     /// Our synchronisation source, constant for the leg's life (RFC 3550 §8.1).
     pub ssrc: u32,
     /// Random start of the sequence numbers (RFC 3550 §5.1).

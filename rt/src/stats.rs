@@ -133,14 +133,28 @@ counted! {
     TxCount, TxCounts {
         /// Ticks served.
         Tick => "tx_tick_total",
+        /// Ticks served more than a millisecond after their deadline.
+        TickLate => "tx_tick_late_total",
         /// Slots that were never served because the tile woke too late.
         TickMissed => "tx_tick_missed_total",
         /// Packets sent.
         Packet => "tx_packet_total",
         /// Frames of speech among them.
         FrameSpeech => "tx_frame_speech_total",
-        /// Frames of silence sent in the middle of an utterance, for want of audio.
+        /// Frames sent in the middle of an utterance without audio of it, for want of any.
         FrameHole => "tx_frame_hole_total",
+        /// Frames with sound that was made up from what went before a hole.
+        FrameConcealed => "tx_frame_concealed_total",
+        /// Frames of silence, for nothing was to be said.
+        FrameIdle => "tx_frame_idle_total",
+        /// Frames of sound from which a period was left out, to keep a live stream's delay small.
+        FrameCompressed => "tx_frame_compressed_total",
+        /// Frames of sound of which a period was said twice, to keep a live stream from breaking.
+        FrameStretched => "tx_frame_stretched_total",
+        /// Quiet frames of a live stream that were left out.
+        FrameSkipped => "tx_frame_skipped_total",
+        /// Quiet frames of a live stream that were said twice.
+        FrameRepeated => "tx_frame_repeated_total",
         /// Dropped: the leg's playout buffer was full.
         DropPlayoutFull => "tx_drop_playout_full_total",
         /// Dropped: for a leg that has ended.

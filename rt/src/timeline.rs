@@ -10,14 +10,12 @@
 
 use crate::codec::Decoder;
 use crate::dsp::comfort_noise::ComfortNoise;
+use crate::dsp::is_quiet;
 use crate::dsp::plc::{Concealed, Concealer};
 use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
 use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
 use crate::reorder::{Follows, Released};
 use crate::units::{Dbov, FRAME_SAMPLES_MAX, Micros};
-
-/// A frame whose samples all stay below this is a pause: −50 dBFS.
-const QUIET_PEAK: u16 = 104;
 
 /// What the timeline has to say besides frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -210,7 +208,7 @@ impl Timeline {
         }
         self.len = 0;
         let frame = self.samples_per_frame as u64;
-        if self.debt >= frame && self.is_quiet() {
+        if self.debt >= frame && is_quiet(&self.frame.samples[..self.samples_per_frame]) {
             self.debt -= frame;
             emit(Cut::Skipped);
         } else {
@@ -222,12 +220,5 @@ impl Timeline {
         }
         self.repair = Concealed::Silent;
         self.frame.kind = FrameKind::Filled;
-    }
-
-    fn is_quiet(&self) -> bool {
-        let samples = &self.frame.samples[..self.samples_per_frame];
-        samples
-            .iter()
-            .all(|sample| sample.unsigned_abs() < QUIET_PEAK)
     }
 }

@@ -11,10 +11,15 @@
 mod support;
 
 use diglot_rt::codec::Decoder;
-use diglot_rt::limits::{PLAYOUT_FRAMES_MAX, PLAYOUT_HOLE_TICKS_MAX, PLAYOUT_START_TICKS_MAX};
-use diglot_rt::msg::{Codec, LegId, Part, Sound, UtteranceId};
+use diglot_rt::limits::{
+    PLAYOUT_FRAMES_MAX, PLAYOUT_HOLE_TICKS_MAX, PLAYOUT_START_TICKS_MAX, TICK_LATE_US,
+};
+use diglot_rt::msg::{Codec, Comfort, LegId, Part, Sound, TxLeg, UtteranceId};
 use diglot_rt::pool::AddError;
 use diglot_rt::stats::TxCount;
+use diglot_rt::testing::meter::{decibels, rms};
+use diglot_rt::time::Tick;
+use diglot_rt::units::Dbm0;
 use diglot_rt::wire::rtp::{Marker, RtpTimestamp, Seq};
 use support::{Downlink, LEG, SentPacket, speech, tx_leg};
 
@@ -111,13 +116,14 @@ fn a_lone_frame_waits_for_company_only_so_long() {
 }
 
 #[test]
-fn a_hole_is_silence_counted_and_the_utterance_goes_on_after_it() {
+fn a_hole_is_concealed_counted_and_the_utterance_goes_on_after_it() {
     let mut downlink = Downlink::new(Codec::Ulaw);
     downlink.say(1, Part::Middle, LOUD);
     downlink.say(1, Part::Middle, LOUD);
     sounds(&mut downlink, 0..2);
     assert_eq!(sounds(&mut downlink, 2..4), [Sound::Comfort; 2]);
     assert_eq!(downlink.count(TxCount::FrameHole), 2);
+    assert_eq!(downlink.count(TxCount::FrameConcealed), 2);
     downlink.say(1, Part::Last, LOUD);
     let packet = downlink.tick_one(4);
     assert_eq!(packet.frame.sound, speech(1));
@@ -127,6 +133,74 @@ fn a_hole_is_silence_counted_and_the_utterance_goes_on_after_it() {
         Marker::Set,
         "but a talkspurt begins here"
     );
+}
+
+/// Goal: each kind of not speaking is a count of its own.
+#[test]
+fn silence_holes_late_ticks_and_overruns_are_counted_apart() {
+    let mut downlink = Downlink::new(Codec::Slin);
+    sounds(&mut downlink, 0..5);
+    downlink.say(1, Part::Middle, LOUD);
+    downlink.say(1, Part::Middle, LOUD);
+    let holes = 10;
+    let mut levels = Vec::new();
+    for slot in 5..7 + holes {
+        levels.push(rms(&decode(Codec::Slin, &downlink.tick_one(slot))));
+    }
+    // Concealed at falling level for 60 ms, then silent; the filter remembers a little longer.
+    assert!(levels[2] > f64::from(LOUD) * 0.9 && levels[4] < levels[3]);
+    assert!(levels[6..].iter().all(|level| *level < 1.0), "{levels:?}");
+    let late = Tick {
+        slot: 7 + holes,
+        late_us: TICK_LATE_US + 1,
+        missed: 0,
+    };
+    downlink.playout.tick(late, &downlink.counts);
+    let expected = [
+        (TxCount::FrameIdle, 5),
+        (TxCount::FrameSpeech, 2),
+        (TxCount::FrameHole, holes + 1),
+        (TxCount::FrameConcealed, 3),
+        (TxCount::TickLate, 1),
+        (TxCount::DropRingFull, 0),
+    ];
+    for (what, count) in expected {
+        assert_eq!(downlink.count(what), count, "{what:?}");
+    }
+    // Nobody takes the frames away: the ring overruns, and that is counted as nothing else.
+    let tick = Tick { late_us: 0, ..late };
+    for _ in 0..support::RING + 1 {
+        downlink.playout.tick(tick, &downlink.counts);
+    }
+    assert_eq!(downlink.count(TxCount::DropRingFull), 2);
+    assert_eq!(downlink.count(TxCount::TickLate), 1);
+}
+
+#[test]
+fn comfort_is_silence_or_noise_of_the_level_asked_for_and_never_loud() {
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_static()) {
+        for (level, expected) in [(-50, -50.0), (-60, -60.0), (0, -40.0), (127, -40.0)] {
+            let mut downlink = Downlink::empty();
+            let leg = TxLeg {
+                comfort: Comfort::Noise(Dbm0(level)),
+                ..tx_leg(LEG, codec)
+            };
+            downlink.playout.add_leg(&leg).expect("free");
+            downlink.encode.add_leg(&leg).expect("free");
+            let (mut decoder, mut heard) = (Decoder::new(codec), Vec::new());
+            for slot in 0..100 {
+                let packet = downlink.tick_one(slot);
+                assert_eq!(packet.frame.sound, Sound::Comfort);
+                heard.extend(decode_on(&mut decoder, codec, &packet));
+            }
+            // 0 dBm0 is 6.15 dB below overload. Half the band is 3 dB less, coarse steps add some.
+            let measured = decibels(rms(&heard[1_600..]) / 32_768.0) + 6.15;
+            assert!(
+                (expected - 4.5..expected + 2.0).contains(&measured),
+                "{codec:?}: {measured:.1} dBm0, {expected} expected"
+            );
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use diglot_rt::limits::STAGE_RING_FRAMES;
-use diglot_rt::msg::{Codec, DownlinkFrame, LegId, Part, UtteranceId};
+use diglot_rt::msg::{Codec, DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::stage::{Decode, Encode, Playout, Resample};
 use diglot_rt::stats::{RxCounts, TxCounts};
 use diglot_rt::testing::meter::tone;
@@ -105,6 +105,7 @@ fn downlink(codec: Codec, speaks: bool) -> u128 {
                 leg,
                 utterance,
                 part: Part::Middle,
+                pace: Pace::Live,
                 samples,
             })
             .expect("room");

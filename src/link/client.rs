@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use diglot_rt::limits::COMMAND_RING_MAX;
-use diglot_rt::msg::{DownlinkFrame, FrameKind, LegId, UplinkFrame, UtteranceId};
+use diglot_rt::msg::{DownlinkFrame, FrameKind, LegId, Pace, UplinkFrame, UtteranceId};
 use diglot_rt::units::Micros;
 use mio::{Events, Poll, Token, Waker};
 use rtrb::{Consumer, Producer};
@@ -523,6 +523,7 @@ impl LinkThread {
                 leg,
                 utterance: frame.utterance,
                 part: frame.part,
+                pace: Pace::Stored,
                 samples: frame.samples,
             };
             if self.parts.downlink.push(frame).is_err() {

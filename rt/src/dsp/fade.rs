@@ -24,6 +24,11 @@ impl Tail {
             .copy_from_slice(&frame[FRAME_SAMPLES_MAX - FADE_SAMPLES..]);
     }
 
+    /// Whether nothing was heard last.
+    pub fn is_silent(&self) -> bool {
+        self.0 == [0; FADE_SAMPLES]
+    }
+
     /// Fades over from what was heard last to `frame`, in place.
     ///
     /// The old sound is continued by playing its end backwards, which begins at its very last

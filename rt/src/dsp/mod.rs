@@ -5,6 +5,19 @@ pub mod comfort_noise;
 pub mod fade;
 pub mod plc;
 pub mod resample;
+pub mod stretch;
+
+/// Sound that stays below this is a pause: −50 dBFS.
+const QUIET_PEAK: u16 = 104;
+
+/// Whether these samples are a pause: nobody would miss them.
+///
+/// # Real-time
+/// Wait-free, no allocation.
+pub fn is_quiet(samples: &[i16]) -> bool {
+    let is_below = |sample: &i16| sample.unsigned_abs() < QUIET_PEAK;
+    samples.iter().all(is_below)
+}
 
 /// `value` as a sample: rounded to the nearest, saturated, 0 if it is not a number.
 ///

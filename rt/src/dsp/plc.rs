@@ -157,6 +157,15 @@ impl Concealer {
         }
     }
 
+    /// The period of what was heard last, in samples; `None` if too little was.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; some microseconds.
+    pub fn period(&self) -> Option<usize> {
+        let enough = (WINDOW + PITCH_MAX) * self.stride;
+        (self.unbroken >= enough).then(|| self.find_pitch())
+    }
+
     /// What comes next has nothing to do with what went before.
     pub const fn forget(&mut self) {
         self.unbroken = 0;

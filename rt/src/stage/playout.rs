@@ -4,8 +4,9 @@
 use rtrb::{Consumer, Producer, PushError};
 
 use crate::dsp::resample::Downsampler;
-use crate::msg::{DownlinkFrame, LegId, PlayFrame, Sound, TxLeg};
-use crate::playout::{Played, Playout as Buffer, Pushed};
+use crate::limits::TICK_LATE_US;
+use crate::msg::{Comfort, DownlinkFrame, LegId, PlayFrame, Sound, TxLeg};
+use crate::playout::{Heard, Played, Playout as Buffer, Pushed, Repair};
 use crate::pool::{AddError, Legs};
 use crate::stats::{TxCount, TxCounts};
 use crate::time::Tick;
@@ -16,9 +17,16 @@ struct Leg {
     buffer: Buffer,
     rate: SampleRate,
     downsampler: Downsampler,
-    /// What the last tick played. The fade-out of speech is over within one frame, so after a
-    /// silent one the resampler is at rest.
-    last: Played,
+    comfort: Comfort,
+    last: Last,
+}
+
+/// What the last tick played. Any fade-out is over within one frame, so after a silent one the
+/// resampler is at rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Last {
+    Audible,
+    Silent,
 }
 
 /// [`DownlinkFrame`]s in, one [`PlayFrame`] for each leg and tick out.
@@ -56,10 +64,11 @@ impl Playout {
         self.legs.add(
             leg.leg,
             Leg {
-                buffer: Buffer::new(),
+                buffer: Buffer::new(leg.comfort),
                 rate: leg.codec.sample_rate(),
                 downsampler: Downsampler::new(),
-                last: Played::Idle,
+                comfort: leg.comfort,
+                last: Last::Silent,
             },
         )
     }
@@ -97,7 +106,7 @@ impl Playout {
 
     /// Gives every live leg its frame of this tick.
     ///
-    /// Counts speech and holes; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's
+    /// Counts late ticks, speech, silence, holes and repairs; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's
     /// owner's to count.
     ///
     /// # Real-time
@@ -105,17 +114,18 @@ impl Playout {
     pub fn tick(&mut self, tick: Tick, counts: &TxCounts) {
         let out = &mut self.out;
         let mut wide = [0; FRAME_SAMPLES_MAX];
+        if tick.late_us > TICK_LATE_US {
+            counts.count(TxCount::TickLate);
+        }
         self.legs.for_each(|id, leg| {
-            let played = leg.buffer.tick(&mut wide);
+            let Heard { played, repair } = leg.buffer.tick(&mut wide);
+            count(played, repair, counts);
+            let is_audible =
+                matches!(repair, Some(Repair::Concealed)) || leg.comfort != Comfort::Silence;
             let sound = match played {
                 Played::Hole | Played::Idle => Sound::Comfort,
                 Played::Speech(utterance) => Sound::Speech(utterance),
             };
-            match played {
-                Played::Hole => counts.count(TxCount::FrameHole),
-                Played::Idle => {}
-                Played::Speech(_) => counts.count(TxCount::FrameSpeech),
-            }
             let mut frame = PlayFrame {
                 leg: id,
                 slot: tick.slot,
@@ -123,9 +133,13 @@ impl Playout {
                 rate: leg.rate,
                 sound,
             };
-            let was_silent = !matches!(leg.last, Played::Speech(_));
-            let is_at_rest = was_silent && sound == Sound::Comfort;
-            leg.last = played;
+            let is_silent = sound == Sound::Comfort && !is_audible;
+            let is_at_rest = is_silent && leg.last == Last::Silent;
+            leg.last = if is_silent {
+                Last::Silent
+            } else {
+                Last::Audible
+            };
             match leg.rate {
                 _ if is_at_rest => {}
                 SampleRate::Hz8000 => {
@@ -144,5 +158,22 @@ impl Playout {
     /// Legs that get a frame on every tick.
     pub const fn live_legs(&self) -> usize {
         self.legs.live()
+    }
+}
+
+fn count(played: Played, repair: Option<Repair>, counts: &TxCounts) {
+    counts.count(match played {
+        Played::Hole => TxCount::FrameHole,
+        Played::Idle => TxCount::FrameIdle,
+        Played::Speech(_) => TxCount::FrameSpeech,
+    });
+    if let Some(repair) = repair {
+        counts.count(match repair {
+            Repair::Compressed => TxCount::FrameCompressed,
+            Repair::Concealed => TxCount::FrameConcealed,
+            Repair::Repeated => TxCount::FrameRepeated,
+            Repair::Skipped => TxCount::FrameSkipped,
+            Repair::Stretched => TxCount::FrameStretched,
+        });
     }
 }

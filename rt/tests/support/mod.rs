@@ -3,8 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use diglot_rt::msg::{
-    Codec, DownlinkFrame, LegId, Part, PlayFrame, PortIndex, RxEvent, RxLeg, Sound, TxLeg,
-    UplinkFrame, UtteranceId,
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PlayFrame, PortIndex, RxEvent, RxLeg, Sound,
+    TxLeg, UplinkFrame, UtteranceId,
 };
 use diglot_rt::stage::{Decode, Encode, Playout, Resample, SentFrame};
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
@@ -39,6 +39,7 @@ pub const fn tx_leg(leg: LegId, codec: Codec) -> TxLeg {
         port: PortIndex(1),
         destination: address(5000),
         codec,
+        comfort: Comfort::Silence,
         ssrc: 0xfeed_beef,
         first_sequence_number: 65_535,
         first_timestamp: u32::MAX - 100,
@@ -143,6 +144,7 @@ impl Downlink {
             leg: LEG,
             utterance: UtteranceId(utterance),
             part,
+            pace: Pace::Stored,
             samples: [sample; FRAME_SAMPLES_MAX],
         };
         self.feed.push(frame).expect("room in the ring");
