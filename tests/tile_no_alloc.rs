@@ -246,6 +246,7 @@ impl Phone {
             Codec::Slin => (10, 160, 320),
             Codec::Ulaw => (0, 160, 160),
             Codec::Alaw => (8, 160, 160),
+            Codec::G722 => (9, 160, 160),
         };
         if tick % 50 == 7 {
             return;

@@ -4,8 +4,10 @@ pub mod byte_order;
 pub mod comfort_noise;
 pub mod fade;
 pub mod plc;
+pub mod rate;
 pub mod resample;
 pub mod stretch;
+mod window;
 
 /// Sound that stays below this is a pause: −50 dBFS.
 const QUIET_PEAK: u16 = 104;

@@ -9,6 +9,7 @@
 //! the tests below hold these numbers. State belongs to one direction of one leg.
 
 use super::to_sample;
+use super::window::kaiser;
 use crate::units::SampleRate;
 
 /// Samples of a frame at 8 kHz.
@@ -156,7 +157,7 @@ const fn half_band() -> [f32; TAPS] {
             -1.0
         };
         let ideal = sign / (core::f64::consts::PI * distance);
-        taps[k] = ideal * kaiser(distance / TAPS as f64);
+        taps[k] = ideal * kaiser(KAISER_BETA, distance / TAPS as f64);
         sum += taps[k];
         k += 1;
     }
@@ -172,20 +173,4 @@ const fn half_band() -> [f32; TAPS] {
         k += 1;
     }
     scaled
-}
-
-/// The Kaiser window at `x` in -1 ..= 1 of half its width, up to a constant factor.
-///
-/// I₀ by its series in (z/2)², where z² = β²(1 − x²): no root is needed.
-const fn kaiser(x: f64) -> f64 {
-    const TERMS: u32 = 40;
-    let quarter = KAISER_BETA * KAISER_BETA * (1.0 - x * x) / 4.0;
-    let (mut term, mut sum) = (1.0, 1.0);
-    let mut k = 1;
-    while k < TERMS {
-        term *= quarter / (k as f64 * k as f64);
-        sum += term;
-        k += 1;
-    }
-    sum
 }
