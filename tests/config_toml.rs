@@ -211,7 +211,7 @@ fn an_unknown_codec_is_refused() {
     assert_eq!(
         refusal_with("uplink = \"opus\"\n"),
         "diglot.toml:13: extension[1].uplink: \"opus\" is not a codec of this gateway; \
-         use slin16, slin, ulaw or alaw"
+         use slin16, g722, slin, ulaw or alaw"
     );
 }
 

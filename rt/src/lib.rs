@@ -84,6 +84,8 @@ extern crate std;
 pub mod codec;
 pub mod depth;
 pub mod dsp;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod keys;
 pub mod limits;
 pub mod msg;

@@ -54,6 +54,9 @@ pub struct Legs<T> {
 }
 
 impl<T> Legs<T> {
+    /// Bytes reserved for each leg.
+    pub const BYTES_PER_LEG: usize = size_of::<Option<Place<T>>>() + size_of::<u16>();
+
     /// Places for slots 0 .. `legs_max`.
     ///
     /// # Real-time

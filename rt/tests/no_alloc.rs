@@ -18,12 +18,16 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use diglot_rt::msg::{Codec, LegId, Part, PortIndex};
+use diglot_rt::dsp::rate::{RATES, RateConverter};
+use diglot_rt::msg::{
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, TxLeg, UtteranceId,
+};
 use diglot_rt::routes::Routes;
 use diglot_rt::stats::{RxCount, TxCount};
 use diglot_rt::testing::packets::Sender;
+use diglot_rt::testing::signals::vowel;
 use diglot_rt::time::Tick;
-use diglot_rt::units::Micros;
+use diglot_rt::units::{Dbm0, Micros, SampleRate};
 use support::{Downlink, LEG, RING, Uplink, rx_leg, tx_leg};
 
 thread_local! {
@@ -94,7 +98,7 @@ fn the_uplink_never_touches_the_heap() {
             },
             codec,
         );
-        let mut events = 0;
+        let (mut events, mut other_packet) = (0, packets[0].clone());
         let mut routes = Routes::new(support::LEGS);
         let operations = heap_operations(|| {
             for n in 0..FRAMES {
@@ -115,6 +119,16 @@ fn the_uplink_never_touches_the_heap() {
                 uplink
                     .decode
                     .receive(now, LEG, &packet[..7], &uplink.counts, |_| events += 1);
+                // Keys and comfort noise in the same sequence.
+                if n % 40 < 5 {
+                    other_packet[1] = if n % 40 == 4 { 13 } else { 101 };
+                    other_packet[2..4].copy_from_slice(&(n as u16).to_be_bytes());
+                    other_packet[4] = (n / 40) as u8;
+                    let short = &other_packet[..16];
+                    uplink
+                        .decode
+                        .receive(now, LEG, short, &uplink.counts, |_| events += 1);
+                }
                 uplink.decode.tick(now, &uplink.counts);
                 uplink.resample.step(RING, &uplink.counts);
                 while uplink.frames.pop().is_ok() {}
@@ -135,6 +149,93 @@ fn the_uplink_never_touches_the_heap() {
             reordered > 100 && filled > 100,
             "{reordered} reordered, {filled} filled"
         );
+        let repaired = [
+            RxCount::ComfortNoise,
+            RxCount::FrameConcealed,
+            RxCount::TelephoneEvent,
+        ];
+        for what in repaired {
+            assert!(uplink.count(what) > 100, "{codec:?}: {what:?}");
+        }
+    }
+}
+
+/// Goal: nor does any repair of a live stream, or comfort noise.
+#[test]
+fn a_live_stream_with_drift_and_noise_never_touches_the_heap() {
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_static()) {
+        let mut downlink = Downlink::empty();
+        let leg = TxLeg {
+            comfort: Comfort::Noise(Dbm0(-55)),
+            ..tx_leg(LEG, codec)
+        };
+        downlink.playout.add_leg(&leg).expect("free");
+        downlink.encode.add_leg(&leg).expect("free");
+        let hum = vowel(SampleRate::Hz16000, 125.0, 9_000.0, 320);
+        let mut frame = DownlinkFrame {
+            leg: LEG,
+            utterance: UtteranceId(1),
+            part: Part::Middle,
+            pace: Pace::Live,
+            samples: [0; 320],
+        };
+        let mut bytes = 0;
+        let operations = heap_operations(|| {
+            for slot in 0..FRAMES {
+                // A frame too many, then one too few, now and then; pauses in the second half.
+                let count = match slot % 3000 {
+                    100 | 101 => 2,
+                    1500 => 0,
+                    _ => 1,
+                };
+                frame.samples.copy_from_slice(&hum);
+                if slot > FRAMES / 2 && slot % 100 < 30 {
+                    frame.samples.fill(0);
+                }
+                for _ in 0..count {
+                    downlink.feed.push(frame).expect("room in the ring");
+                }
+                downlink.playout.collect(RING, &downlink.counts);
+                let tick = Tick {
+                    slot,
+                    late_us: 0,
+                    missed: 0,
+                };
+                downlink.playout.tick(tick, &downlink.counts);
+                downlink
+                    .encode
+                    .step(RING, &downlink.counts, |_, _, packet, _| {
+                        bytes += packet.len();
+                    });
+            }
+        });
+        assert_eq!(operations, 0, "{codec:?}");
+        assert!(bytes as u64 >= FRAMES * 172);
+        let repairs = [
+            TxCount::FrameCompressed,
+            TxCount::FrameStretched,
+            TxCount::FrameSkipped,
+            TxCount::FrameRepeated,
+        ];
+        for what in repairs {
+            assert!(downlink.count(what) > 0, "{codec:?}: {what:?}");
+        }
+    }
+}
+
+/// Goal: nor does a voice's stream of any rate, once it is set up.
+#[test]
+fn converting_a_rate_never_touches_the_heap() {
+    for rate in RATES {
+        let mut converter = RateConverter::new(rate).expect("a rate of the list");
+        let (sound, mut count) = ([1000; 777], 0u64);
+        let operations = heap_operations(|| {
+            for _ in 0..1000 {
+                converter.process(&sound, |_| count += 1);
+            }
+        });
+        assert_eq!(operations, 0, "{rate}");
+        assert!(count > 100_000);
     }
 }
 

@@ -138,6 +138,13 @@ fn downlink(codec: Codec, speaks: bool) -> u128 {
 #[test]
 #[ignore = "measures time: run alone and optimised"]
 fn a_leg_frame_is_within_its_budget() {
+    println!(
+        "bytes per leg: decode {}, resample {}, playout {}, encode {}",
+        Decode::BYTES_PER_LEG,
+        Resample::BYTES_PER_LEG,
+        Playout::BYTES_PER_LEG,
+        Encode::BYTES_PER_LEG
+    );
     let up: Vec<u128> = Codec::ALL.into_iter().map(uplink).collect();
     for codec in [Codec::Alaw, Codec::G722, Codec::Slin] {
         downlink(codec, true);

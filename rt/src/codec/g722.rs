@@ -68,9 +68,8 @@ const MANTISSAS: [i16; 32] = [
     2896, 2960, 3025, 3091, 3158, 3228, 3298, 3371, 3444, 3520, 3597, 3676, 3756, 3838, 3922, 4008,
 ];
 
-/// Memories of a predictor's zero section; two more than the six that count, for whole vectors.
+/// Memories of a predictor's zero section; two more than the six there are, for whole vectors.
 const ZEROS: usize = 8;
-const ZEROS_USED: usize = 6;
 
 /// Samples to bytes for one stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -287,9 +286,9 @@ struct Band {
     partial: [i32; 2],
     /// The poles' coefficients, times 2¹⁴.
     poles: [i32; 2],
-    /// The last differences, doubled, newest first; the last two are not used.
+    /// The last six differences, doubled, newest first; then two that stay 0.
     differences: [i16; ZEROS],
-    /// The zeros' coefficients, times 2¹⁴; the last two stay 0.
+    /// The zeros' coefficients, times 2¹⁴; the last two meet nothing.
     zeros: [i16; ZEROS],
     /// Logarithm of the scale, in 1/2048 of a factor of two.
     log_scale: i32,
@@ -393,21 +392,24 @@ impl Band {
     }
 
     /// "UPZERO" and "FILTEZ": returns the part of the prediction that past differences make.
+    ///
+    /// All in 16 bits, which hold every step exactly, so that eight lanes share a vector.
     fn adapt_zeros(&mut self, difference: i32) -> i32 {
-        let step = if difference == 0 { 0 } else { 128 };
-        let sign = difference >> 31;
-        let mut learnt = [0; ZEROS];
-        for ((new, zero), past) in learnt.iter_mut().zip(self.zeros).zip(self.differences) {
+        let step: i16 = if difference == 0 { 0 } else { 128 };
+        let sign: i16 = if difference < 0 { -1 } else { 0 };
+        for (zero, past) in self.zeros.iter_mut().zip(&self.differences) {
             // 0 where the signs agree, else -1: then the step goes the other way.
-            let turn = (i32::from(past) >> 31) ^ sign;
-            let zero = i32::from(zero);
-            // A leak of 1/256; what is left and the step cannot leave 16 bits.
-            *new = saturate(zero + (-zero >> 8) + ((step ^ turn) - turn));
+            let turn = (past >> 15) ^ sign;
+            // A leak of 1/256, rounded away from where it goes: (-zero) >> 8.
+            let leak = (*zero >> 8) + i16::from(*zero & 0xff != 0);
+            *zero = zero
+                .wrapping_sub(leak)
+                .wrapping_add((step ^ turn).wrapping_sub(turn));
         }
-        learnt[ZEROS_USED..].fill(0);
-        self.zeros = learnt;
-        self.differences.copy_within(..ZEROS - 1, 1);
-        self.differences[0] = saturate(2 * difference);
+        let [first, second, third, fourth, fifth, ..] = self.differences;
+        let newest = saturate(2 * difference);
+        // The last two are none, so what their zeros learn does not matter.
+        self.differences = [newest, first, second, third, fourth, fifth, 0, 0];
         let products = self.zeros.iter().zip(&self.differences);
         let sum: i32 = products
             .map(|(zero, difference)| (i32::from(*zero) * i32::from(*difference)) >> 15)

@@ -53,6 +53,9 @@ pub struct Decode {
 }
 
 impl Decode {
+    /// Bytes reserved for each leg; its share of the rings comes on top.
+    pub const BYTES_PER_LEG: usize = Legs::<Leg>::BYTES_PER_LEG;
+
     /// A stage with room for legs in slots 0 .. `legs_max`.
     ///
     /// # Real-time

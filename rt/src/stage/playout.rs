@@ -38,6 +38,9 @@ pub struct Playout {
 }
 
 impl Playout {
+    /// Bytes reserved for each leg; its share of the rings comes on top.
+    pub const BYTES_PER_LEG: usize = Legs::<Leg>::BYTES_PER_LEG;
+
     /// A stage with room for legs in slots 0 .. `legs_max`.
     ///
     /// # Real-time

@@ -17,6 +17,9 @@ pub struct Resample {
 }
 
 impl Resample {
+    /// Bytes reserved for each leg; its share of the rings comes on top.
+    pub const BYTES_PER_LEG: usize = Legs::<Upsampler>::BYTES_PER_LEG;
+
     /// A stage with room for legs in slots 0 .. `legs_max`.
     ///
     /// # Real-time
