@@ -51,3 +51,57 @@ fn mixed(old: i16, new: i16, n: usize, overlap: usize) -> i16 {
     let (old, new) = (f32::from(old), f32::from(new));
     to_sample(old + (new - old) * share)
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: neither way clicks or changes the level, though the period is not the sound's own.
+    //! Method: tones between silence-free neighbours; the steepest step and the energy of the joins.
+
+    use super::*;
+    use crate::testing::meter::{rms, tone};
+    use crate::units::SampleRate;
+    use alloc::vec::Vec;
+
+    const LINE: usize = FRAME_SAMPLES_MAX + PERIOD_MAX;
+
+    fn steepest(samples: &[i16]) -> i32 {
+        let step = |pair: &[i16]| (i32::from(pair[1]) - i32::from(pair[0])).abs();
+        samples.windows(2).map(step).max().expect("samples")
+    }
+
+    /// What is heard: 20 ms before, the frame, and what follows it.
+    fn heard(sound: &[i16], frame: &[i16], taken: usize) -> Vec<i16> {
+        let before = &sound[..FRAME_SAMPLES_MAX];
+        let after = &sound[FRAME_SAMPLES_MAX + taken..][..FRAME_SAMPLES_MAX];
+        [before, frame, after].concat()
+    }
+
+    #[test]
+    fn a_period_more_or_less_joins_even_if_it_is_not_quite_the_sounds_own() {
+        for hertz in [70.0, 111.0, 187.0, 203.0] {
+            let sound = tone(SampleRate::Hz16000, hertz, 12_000.0, 4 * FRAME_SAMPLES_MAX);
+            let line: &[i16; LINE] = sound[FRAME_SAMPLES_MAX..].first_chunk().expect("long");
+            let own = (16_000.0 / hertz) as usize;
+            for period in [own - 5, own, own + 5, PERIOD_MAX, 1] {
+                let period = period.min(PERIOD_MAX);
+                let mut frame = [0; FRAME_SAMPLES_MAX];
+                shorter(line, period, &mut frame);
+                let short = heard(&sound, &frame, FRAME_SAMPLES_MAX + period);
+                longer(line, period, &mut frame);
+                let long = heard(&sound, &frame, FRAME_SAMPLES_MAX - period);
+                for (what, samples) in [("shorter", short), ("longer", long)] {
+                    // Fading over the wrong way round adds at most the sound's size over the fade.
+                    let most = steepest(&sound) * 2 + 2 * 12_000 / period.min(80) as i32;
+                    let measured = steepest(&samples);
+                    assert!(
+                        measured <= most,
+                        "{what} by {period} at {hertz} Hz: {measured}"
+                    );
+                    let is_own = period.abs_diff(own) <= 5;
+                    let level = rms(&samples) / rms(&sound);
+                    assert!(!is_own || (0.9..1.1).contains(&level), "{what}: {level:.2}");
+                }
+            }
+        }
+    }
+}
