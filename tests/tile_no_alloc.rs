@@ -19,8 +19,8 @@ use diglot::tile::rx::{RxParts, RxTile};
 use diglot::tile::tx::{TxParts, TxTile};
 use diglot::topology::Rings;
 use diglot_rt::msg::{
-    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg,
-    UtteranceId,
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxCommand, RxLeg, TxCommand,
+    TxLeg, UtteranceId,
 };
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
 use mio::{Poll, Token, Waker};

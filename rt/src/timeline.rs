@@ -3,10 +3,10 @@
 //! Payloads of any length are cut into exact frames; a gap in the timestamps is filled with as
 //! much, to the sample; a phone that sends nothing is given time at the pace of the clock, so that
 //! the recogniser's goes on. What is made up is the sound before the gap, faded away within 60 ms
-//! and over to the sound after it, then silence: the recogniser hears no click. When its packets come after all, the silence already
-//! given counts against the gap. If they had only been delayed, more time was given than had
-//! passed: that debt is remembered and made good by leaving out quiet frames and pauses. Speech is
-//! never left out.
+//! and over to the sound after it, then silence: the recogniser hears no click. When its packets
+//! come after all, the silence already given counts against the gap. If they had only been delayed,
+//! more time was given than had passed: that debt is remembered and made good by leaving out quiet
+//! frames and pauses. Speech is never left out.
 
 use crate::codec::Decoder;
 use crate::dsp::comfort_noise::ComfortNoise;

@@ -74,7 +74,8 @@ fn what_is_right_is_never_suspected() {
             let coarse: Vec<i16> = coarse.iter().map(|sample| sample & !0xff).collect();
             assert_innocent(codec, &coarse, "eight bits");
             for period in 1..60 {
-                let level = |n: usize| if (n / period).is_multiple_of(2) { peak } else { -peak } as i16;
+                let is_high = |n: usize| (n / period).is_multiple_of(2);
+                let level = |n: usize| if is_high(n) { peak } else { -peak } as i16;
                 let square: Vec<i16> = (0..second / 2).map(level).collect();
                 assert_innocent(codec, &square, "a square");
             }

@@ -1,5 +1,5 @@
 //! Goal: G.711 and G.722 are bit-exact, whoever is at the other end.
-//! Method: all 256 codes and all 65 536 samples of both laws of G.711, and a stream of three seconds
+//! Method: all 256 codes and all 65 536 samples of both laws of G.711, and a stream of seconds
 //! through G.722, against what other implementations made of them (golden/make_*.py).
 
 #![allow(

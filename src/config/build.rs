@@ -216,6 +216,8 @@ fn extension(draft: &mut Draft, written: &ExtensionDraft, command: Command) -> E
         partner,
         listen,
         uplink: optional(draft, written, "uplink", parse::uplink).unwrap_or(Codec::Slin16),
+        // Not g722, whose encoder costs four times the rest of a leg's frame: phones that hear a
+        // narrow band gain nothing by it.
         downlink: optional(draft, written, "downlink", parse::downlink).unwrap_or(Codec::Slin),
         on_failure: on_failure.unwrap_or(OnFailure::Silence),
         waiting_prompt,

@@ -55,7 +55,7 @@ fn mixed(old: i16, new: i16, n: usize, overlap: usize) -> i16 {
 #[cfg(test)]
 mod tests {
     //! Goal: neither way clicks or changes the level, though the period is not the sound's own.
-    //! Method: tones between silence-free neighbours; the steepest step and the energy of the joins.
+    //! Method: tones between their neighbours; the steepest step and the level of what is heard.
 
     use super::*;
     use crate::testing::meter::{rms, tone};

@@ -262,7 +262,8 @@ impl Leg {
     }
 }
 
-/// How long a payload lasts in timestamp units; `None` if it is not a whole number of them, or none.
+/// How long a payload lasts in timestamp units; `None` if it is not a whole number of them, or of
+/// none.
 fn duration(codec: Codec, payload: &[u8]) -> Option<u32> {
     let bytes = payload.len();
     if bytes == 0 || !bytes.is_multiple_of(codec.bytes_per_unit()) {

@@ -109,8 +109,8 @@ impl Playout {
 
     /// Gives every live leg its frame of this tick.
     ///
-    /// Counts late ticks, speech, silence, holes and repairs; [`TxCount::Tick`] and [`TxCount::TickMissed`] are the clock's
-    /// owner's to count.
+    /// Counts late ticks, speech, silence, holes and repairs; [`TxCount::Tick`] and
+    /// [`TxCount::TickMissed`] are the clock's owner's to count.
     ///
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs.

@@ -4,7 +4,8 @@
     pip install G722==1.2.8 && ./make_g722.py > g722.bin
 
 Three parts, little endian, each one stream through one encoder or decoder from rest:
-samples (i16), their codes (u8), what the codes decode to (i16). In front of them: the number of codes (u32).
+samples (i16), their codes and more (u8), what all of these decode to (i16). In front of them:
+how many codes the samples have, and how many there are (u32 each).
 The samples are steps, silence, tones of every level, noise, a chirp and both rails.
 """
 import array
