@@ -7,7 +7,6 @@ mod gateway_support;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -19,7 +18,7 @@ use diglot::gateway::Gateway;
 use diglot::link::binary::{Frame, Header};
 use diglot::observe::link_counts::LinkCount;
 use diglot::translator::Translator;
-use gateway_support::{Phone, config, talk_for, talk_until};
+use gateway_support::{Phone, config, talk_for, talk_until, tone, tone_file};
 use tungstenite::{Message, WebSocket};
 
 const ALICE_HZ: f64 = 500.0;
@@ -226,28 +225,6 @@ fn speech(hz: f64) -> Vec<u8> {
     let mut bytes = Vec::new();
     Frame { header, pcm: &pcm }.encode(&mut bytes);
     bytes
-}
-
-/// A WAV file of a second of a tone.
-fn tone_file(hz: f64) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tone-{hz}.wav"));
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 16_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut file = hound::WavWriter::create(&path, spec).unwrap();
-    tone(hz, 16_000).for_each(|sample| file.write_sample(sample).unwrap());
-    file.finalize().unwrap();
-    path
-}
-
-fn tone(hz: f64, samples: u32) -> impl Iterator<Item = i16> {
-    (0..samples).map(move |n| {
-        let angle = std::f64::consts::TAU * hz * f64::from(n) / 16_000.0;
-        (8_000.0 * angle.sin()) as i16
-    })
 }
 
 /// The gateway gives the links of both callers up and dials again, and no packet is missing.

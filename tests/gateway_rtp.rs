@@ -7,7 +7,7 @@ mod gateway_support;
 use diglot::gateway::Gateway;
 use diglot::translator::Translator;
 use diglot_rt::stats::{RxCount, TxCount};
-use gateway_support::{Phone, config, talk_for, talk_until, wait_until};
+use gateway_support::{Phone, config, talk_for, talk_until, tone_file, wait_until};
 
 const ALICE_HZ: f64 = 500.0;
 const BOB_HZ: f64 = 1_300.0;
@@ -73,6 +73,26 @@ fn a_caller_without_a_partner_hears_silence_on_every_tick() {
     let mut alice = Phone::new(&gateway, 0, ALICE_HZ);
     talk_for(100, &mut [&mut alice]);
     assert!(alice.heard_only_silence(0));
+    alice.assert_stream_is_whole();
+    gateway.stop();
+    translator.stop();
+}
+
+#[test]
+fn a_caller_without_a_partner_hears_the_waiting_prompt_until_one_comes() {
+    const PROMPT_HZ: f64 = 900.0;
+    let prompt = tone_file(PROMPT_HZ);
+    let settings = [("extension.7777.waiting_prompt", prompt.to_str().unwrap())];
+    let (translator, gateway) = start(&settings);
+    let mut alice = Phone::new(&gateway, 0, ALICE_HZ);
+    // Longer than the prompt: it is played again and again.
+    talk_for(70, &mut [&mut alice]);
+    assert!(alice.hears(PROMPT_HZ));
+    let mut bob = Phone::new(&gateway, 1, BOB_HZ);
+    talk_until("alice hears bob", &mut [&mut alice, &mut bob], |phones| {
+        phones[0].hears(BOB_HZ) && !phones[0].hears(PROMPT_HZ)
+    });
+    assert!(!bob.ever_heard(PROMPT_HZ, 0), "8888 is not configured so");
     alice.assert_stream_is_whole();
     gateway.stop();
     translator.stop();

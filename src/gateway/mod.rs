@@ -152,6 +152,11 @@ impl Gateway {
 
         let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
         let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
+        let legs_max = config.realtime.legs_max;
+        log::info!(
+            "media memory: {} bytes for each of {legs_max} legs",
+            RxTile::BYTES_PER_LEG + TxTile::BYTES_PER_LEG
+        );
         // Now that the tiles' stacks are there too.
         if let Err(error) = realtime::lock_memory() {
             log::warn!("degraded: the gateway's memory may be paged out: {error}");

@@ -97,6 +97,9 @@ impl EventOutbox {
 }
 
 impl RxTile {
+    /// What one leg reserves in the stages of this tile.
+    pub const BYTES_PER_LEG: usize = Decode::BYTES_PER_LEG + Resample::BYTES_PER_LEG;
+
     /// Reserves everything the tile will ever need. The waker ends its wait, for commands.
     ///
     /// # Errors

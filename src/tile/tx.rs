@@ -52,6 +52,9 @@ pub struct TxTile {
 }
 
 impl TxTile {
+    /// What one leg reserves in the stages of this tile.
+    pub const BYTES_PER_LEG: usize = Playout::BYTES_PER_LEG + Encode::BYTES_PER_LEG;
+
     /// Reserves everything the tile will ever need and starts its clock.
     ///
     /// # Errors

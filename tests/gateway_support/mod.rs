@@ -6,6 +6,7 @@
 use std::f64::consts::TAU;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use diglot::config::{self, Command, Config, Sources};
@@ -234,6 +235,29 @@ pub(crate) fn talk_for(frames: usize, phones: &mut [&mut Phone]) {
             .zip(&due)
             .all(|(phone, due)| phone.heard.len() >= *due)
     });
+}
+
+/// A WAV file of a second of a tone.
+pub(crate) fn tone_file(hz: f64) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tone-{hz}.wav"));
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = hound::WavWriter::create(&path, spec).unwrap();
+    tone(hz, 16_000).for_each(|sample| file.write_sample(sample).unwrap());
+    file.finalize().unwrap();
+    path
+}
+
+/// Samples of a tone at 16 kHz.
+pub(crate) fn tone(hz: f64, samples: u32) -> impl Iterator<Item = i16> {
+    (0..samples).map(move |n| {
+        let angle = TAU * hz * f64::from(n) / 16_000.0;
+        (8_000.0 * angle.sin()) as i16
+    })
 }
 
 /// Power of one tone in 8 kHz samples (Goertzel as a plain correlation).
