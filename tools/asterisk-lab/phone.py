@@ -25,6 +25,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import time
 import wave
 
@@ -33,6 +34,10 @@ from rtp_audio import write_wav
 from sip_dialog import SipCall
 
 DATAGRAM_BYTES_MAX = 4096
+# Linux: kernel arrival time with each datagram, a struct timespec (socket(7)).
+SO_TIMESTAMPNS = 35
+TIMESPEC = struct.Struct("@ll")
+ANCILLARY_BYTES = socket.CMSG_SPACE(TIMESPEC.size)
 # At most this many datagrams are read from one socket before the clock is looked at again.
 DATAGRAMS_PER_TURN_MAX = 16
 TELEPHONE_EVENT_PAYLOAD_TYPE = 101
@@ -42,6 +47,20 @@ EVENT_END_PACKETS = 3
 EVENT_VOLUME = 10
 EVENT_DIGITS = "0123456789*#ABCD"
 MARKER = 0x80
+
+
+def arrival(ancillary: list) -> float:
+    """When the kernel took the datagram, on the monotonic clock; now, if it does not say.
+
+    A busy machine may let this process wait; what it measures is the sender's punctuality.
+    """
+    now = time.monotonic()
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = TIMESPEC.unpack(data)
+            waited = time.time() - (seconds + nanoseconds / 1e9)
+            return now - max(0.0, waited)
+    return now
 
 
 def rtp_socket_pair(ip: str) -> tuple[socket.socket, socket.socket]:
@@ -55,6 +74,7 @@ def rtp_socket_pair(ip: str) -> tuple[socket.socket, socket.socket]:
                 pair[1].bind((ip, port + 1))
                 for each in pair:
                     each.setblocking(False)
+                pair[0].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 return pair[0], pair[1]
         except OSError:
             pass
@@ -184,10 +204,10 @@ class Phone:
             return
         for _ in range(DATAGRAMS_PER_TURN_MAX):
             try:
-                datagram = source.recv(DATAGRAM_BYTES_MAX)
+                datagram, ancillary, _, _ = source.recvmsg(DATAGRAM_BYTES_MAX, ANCILLARY_BYTES)
             except (BlockingIOError, ConnectionRefusedError):
                 return
-            now = time.monotonic()
+            now = arrival(ancillary)
             if source is self._sip.socket:
                 self._sip.on_datagram(datagram, now)
                 self._recorder.zero = self._sip.outcome.answered_at
