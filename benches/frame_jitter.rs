@@ -17,6 +17,8 @@ mod support;
 const LEGS: [usize; 4] = [2, 100, 500, 1000];
 /// The extensions of a configuration with nothing in it.
 const EXTENSIONS: [&str; 2] = ["7777", "8888"];
+/// What legs speak and hear; the load's default is the same.
+const CODEC: &str = "ulaw";
 
 const HEADINGS: [&str; 13] = [
     "legs",
@@ -147,8 +149,14 @@ fn gateway(command: &str, legs: usize, options: &[(&str, &str)]) -> (Program, Ve
         ],
     );
     for extension in EXTENSIONS {
-        let key = format!("extension.{extension}.listen");
-        set(&mut command, &[(&key, "127.0.0.1:0")]);
+        for (key, value) in [
+            ("listen", "127.0.0.1:0"),
+            ("uplink", CODEC),
+            ("downlink", CODEC),
+        ] {
+            let key = format!("extension.{extension}.{key}");
+            set(&mut command, &[(&key, value)]);
+        }
     }
     let gateway = Program::start(&mut command);
     let to = EXTENSIONS.map(|_| {
