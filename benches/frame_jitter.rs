@@ -8,8 +8,8 @@
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 
-use support::load::{Circumstances, Load, LoadReport};
-use support::{Arguments, Program, Table};
+use support::load::{self, Circumstances, Load, LoadReport};
+use support::{Arguments, Mode, Program, Table};
 
 mod support;
 
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) {
+    if arguments.mode == Mode::Test && !load::is_built() {
+        println!("skipped: rtp-blaster is not built: cargo build --workspace --bins");
+        return;
+    }
     let circumstances = Circumstances::arrange(arguments.mode);
     let mut table = Table::new(&HEADINGS);
     for legs in &arguments.legs {
@@ -52,9 +56,9 @@ fn bench(arguments: &Arguments) {
         }
     }
     println!(
-        "\nframe_jitter: missing and doubled frames; deviation of the time between two packets from \
-         20 ms;\nmouth to ear (m2e) of the markers that came; CPU per leg-frame of the whole process \
-         and of its tiles"
+        "\nframe_jitter: missing and doubled frames; deviation of the time between two packets \
+         from 20 ms;\nmouth to ear (m2e) of the markers that came; CPU per leg-frame of the whole \
+         process and of its tiles"
     );
     table.print();
 }

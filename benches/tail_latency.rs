@@ -1,5 +1,5 @@
-//! How long a frame takes through the gateway, each way, down to the slowest one: from the instant a
-//! packet was *meant* to leave to its arrival at the other end.
+//! How long a frame takes through the gateway, each way, down to the slowest one: from the instant
+//! a packet was *meant* to leave to its arrival at the other end.
 //!
 //! A whole gateway runs in this process between phones and a translator of this bench. Uplink: a
 //! slin16 packet carries its leg and number in its samples, which reach the translator untouched.
@@ -44,7 +44,8 @@ const FRAME: Duration = Duration::from_millis(20);
 const FRAME_SAMPLES: usize = 320;
 /// What a leg says is told from what the gateway fills in by these first samples.
 const SIGNATURE: [i16; 2] = [0x1d1, -0x2e2];
-/// How often each translator speaks: no multiple of a frame, so that every phase of the clock is met.
+/// How often each translator speaks: no multiple of a frame, so that every phase of the clock is
+/// met.
 const SPEECH_PERIOD: Duration = Duration::from_micros(503_300);
 /// 200 ms at 16 kHz: more than the gateway feeds ahead.
 const SPEECH_SAMPLES: usize = 3_200;

@@ -70,7 +70,12 @@ impl Circumstances {
     }
 
     fn blaster(&self) -> Command {
-        let program = program("rtp-blaster");
+        let program = blaster_path();
+        assert!(
+            program.exists(),
+            "{} is not built: run make bench",
+            program.display()
+        );
         let Some((wrapper, arguments)) = self.fifo.split_first() else {
             return Command::new(program);
         };
@@ -80,18 +85,14 @@ impl Circumstances {
     }
 }
 
-/// A program of the workspace, as it was built beside the one under test.
-///
-/// # Panics
-/// When it is not there.
-fn program(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_BIN_EXE_diglot")).with_file_name(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run make bench, or cargo build of the same profile",
-        path.display()
-    );
-    path
+/// Whether there is a load to measure with.
+pub(crate) fn is_built() -> bool {
+    blaster_path().exists()
+}
+
+/// Beside the program under test, where a build of the workspace puts it.
+fn blaster_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_diglot")).with_file_name("rtp-blaster")
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 /// Runs a bench with what its command line asks for; `measured` are the legs it measures otherwise.
 ///
 /// As with criterion, `--bench` (which `cargo bench` passes) means to measure, and everything else
-/// is a test run, which a name that is not this bench's, `--list` and `--ignored` make an empty one.
+/// is a test run; a name that is not this bench's, `--list` and `--ignored` make it an empty one.
 pub(crate) fn main(name: &str, measured: &[usize], bench: impl FnOnce(&Arguments)) -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let is = |option: &str| given.iter().any(|argument| argument == option);
