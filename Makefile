@@ -1,7 +1,7 @@
 # The single door: people and CI call these targets and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lab-setup lab-test
+.PHONY: help setup demo test lint lab-setup lab-test bench bench-compare
 
 # rustup puts cargo here; a fresh shell may not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -43,3 +43,16 @@ lab-setup: ## unpack a real Asterisk for the tests, once; "skipped: why" where i
 lab-test: setup lab-setup ## only the tests that call through a real Asterisk
 	cargo build --workspace --bins
 	cargo test --test 'lab_*'
+
+bench: ## what stages cost, frames on time under load, tail latency; in ten minutes
+	tools/setup.sh build
+	cargo build --release -p diglot -p rtp-blaster --bins
+	cargo bench --bench stages --bench rings -- --noplot
+	@python3 tools/bench/stages.py target/criterion
+	cargo bench --bench frame_jitter
+	cargo bench --bench tail_latency
+
+bench-compare: ## Diglot beside a bare relay and Debian's rtpengine, the same load, in one go
+	tools/setup.sh build
+	cargo build --release -p diglot -p rtp-blaster --bins
+	python3 tools/bench/compare.py $(ARGUMENTS)

@@ -1,0 +1,216 @@
+//! Whether every leg gets its frame on time: the real programs under a real load, beside an echo
+//! that does nothing else, idle and while the translator does not move at all.
+//!
+//! `cargo bench --bench frame_jitter -- --seconds 60 --legs 2,500` measures longer and otherwise.
+//! Each row is one run; only rows that are *acceptable* say anything about timing, counts hold
+//! always. The control is to be subtracted: what it shows is the machine's and the load's.
+
+use std::net::SocketAddr;
+use std::process::{Command, ExitCode};
+
+use support::load::{self, Circumstances, Load, LoadReport};
+use support::{Arguments, Mode, Program, Table};
+
+mod support;
+
+/// A pair, and up to what two shared cores are asked to carry.
+const LEGS: [usize; 4] = [2, 100, 500, 1000];
+/// The extensions of a configuration with nothing in it.
+const EXTENSIONS: [&str; 2] = ["7777", "8888"];
+/// What legs speak and hear; the load's default is the same.
+const CODEC: &str = "ulaw";
+
+const HEADINGS: [&str; 13] = [
+    "legs",
+    "program",
+    "missing",
+    "doubled",
+    "dev p50",
+    "p99",
+    "p99.9",
+    "max ms",
+    "m2e p50",
+    "p99 ms",
+    "cpu µs",
+    "tiles µs",
+    "acceptable",
+];
+
+fn main() -> ExitCode {
+    support::main("frame_jitter", &LEGS, bench)
+}
+
+fn bench(arguments: &Arguments) {
+    if arguments.mode == Mode::Test && !load::is_built() {
+        println!("skipped: rtp-blaster is not built: cargo build --workspace --bins");
+        return;
+    }
+    let circumstances = Circumstances::arrange(arguments.mode);
+    let mut table = Table::new(&HEADINGS);
+    for legs in &arguments.legs {
+        for program in [Under::Echo, Under::Run, Under::Gateway, Under::Stalled] {
+            eprintln!("{legs} legs, {}, {} s", program.name(), arguments.seconds);
+            let report = measure(arguments, &circumstances, *legs, program);
+            assert!(report.downlink.frames > 0, "nobody heard anything");
+            table.add(row(*legs, program, &report));
+        }
+    }
+    println!(
+        "\nframe_jitter: missing and doubled frames; deviation of the time between two packets \
+         from 20 ms;\nmouth to ear (m2e) of the markers that came; CPU per leg-frame of the whole \
+         process and of its tiles"
+    );
+    table.print();
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Under {
+    /// The control.
+    Echo,
+    /// Gateway and translator in one process.
+    Run,
+    /// The gateway, its translator in a process of its own.
+    Gateway,
+    /// The same, the translator stopped when the measured time begins.
+    Stalled,
+}
+
+impl Under {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo control",
+            Self::Gateway => "gateway",
+            Self::Run => "run",
+            Self::Stalled => "gateway, translator stopped",
+        }
+    }
+}
+
+fn measure(
+    arguments: &Arguments,
+    circumstances: &Circumstances,
+    legs: usize,
+    under: Under,
+) -> LoadReport {
+    let (program, to, translator) = match under {
+        Under::Echo => {
+            let (relay, to) = circumstances.relay();
+            (relay, to, None)
+        }
+        Under::Run => {
+            let options = [("translator.listen", "127.0.0.1:0"), LOOP];
+            let (run, to) = gateway("run", legs, &options);
+            (run, to, None)
+        }
+        Under::Gateway | Under::Stalled => {
+            let (translator, url) = translator();
+            let (gateway, to) = gateway("gateway", legs, &[("link.url", &url)]);
+            (gateway, to, Some(translator))
+        }
+    };
+    let load = Load {
+        mode: arguments.mode,
+        to: &to,
+        legs,
+        seconds: arguments.seconds,
+        hears: if under == Under::Echo {
+            "self"
+        } else {
+            "partner"
+        },
+        cpu_of: program.pid(),
+    };
+    load.run(circumstances, || {
+        if let (Under::Stalled, Some(translator)) = (under, &translator) {
+            translator.freeze();
+        }
+    })
+}
+
+/// What each speaker says comes back as its own translation.
+const LOOP: (&str, &str) = ("translator.engine", "loop");
+
+fn translator() -> (Program, String) {
+    let mut command = diglot("translator");
+    set(&mut command, &[("translator.listen", "127.0.0.1:0"), LOOP]);
+    let translator = Program::start(&mut command);
+    let address = translator.wait_for("translator listens on ");
+    let address = address.split(',').next().unwrap_or_default();
+    let url = format!("ws://{address}/translate");
+    (translator.no_longer_heard(), url)
+}
+
+/// A gateway without an Asterisk, or one with its translator, and its RTP ports.
+fn gateway(command: &str, legs: usize, options: &[(&str, &str)]) -> (Program, Vec<SocketAddr>) {
+    let mut command = diglot(command);
+    set(&mut command, options);
+    set(
+        &mut command,
+        &[
+            ("asterisk.control", "none"),
+            ("realtime.legs_max", &legs.to_string()),
+        ],
+    );
+    for extension in EXTENSIONS {
+        for (key, value) in [
+            ("listen", "127.0.0.1:0"),
+            ("uplink", CODEC),
+            ("downlink", CODEC),
+        ] {
+            let key = format!("extension.{extension}.{key}");
+            set(&mut command, &[(&key, value)]);
+        }
+    }
+    let gateway = Program::start(&mut command);
+    let to = EXTENSIONS.map(|_| {
+        let address = gateway.wait_for("; RTP on ");
+        address.parse().expect("an address ends the line")
+    });
+    (gateway.no_longer_heard(), to.to_vec())
+}
+
+fn diglot(command: &str) -> Command {
+    let mut started = Command::new(env!("CARGO_BIN_EXE_diglot"));
+    started.arg(command);
+    started
+}
+
+fn set(command: &mut Command, options: &[(&str, &str)]) {
+    for (key, value) in options {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
+}
+
+fn row(legs: usize, under: Under, report: &LoadReport) -> Vec<String> {
+    let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    let cost = |us: Option<f64>| or_none(us.map(|us| format!("{us:.1}")));
+    let (downlink, deviation) = (&report.downlink, report.deviation);
+    let mouth_to_ear = report.mouth_to_ear_us();
+    vec![
+        legs.to_string(),
+        under.name().into(),
+        downlink.frames_missing.to_string(),
+        (downlink.frames_doubled + downlink.frames_extra).to_string(),
+        ms(deviation.p50_us),
+        ms(deviation.p99_us),
+        ms(deviation.p99_9_us),
+        ms(deviation.max_us),
+        or_none(mouth_to_ear.map(|(p50, _)| ms(p50))),
+        or_none(mouth_to_ear.map(|(_, p99)| ms(p99))),
+        cost(report.cpu_us()),
+        cost(report.cpu_of_threads_us(is_tile)),
+        if report.acceptable {
+            "yes".into()
+        } else {
+            format!("no: {}", report.not_acceptable_because.join("; "))
+        },
+    ]
+}
+
+/// Tiles are threads named rx and tx, with a number where there are several.
+fn is_tile(thread: &str) -> bool {
+    let name = thread.trim_end_matches(|character: char| !character.is_alphabetic());
+    ["rx", "tx"].contains(&name)
+}

@@ -1,0 +1,481 @@
+//! How long a frame takes through the gateway, each way, down to the slowest one: from the instant
+//! a packet was *meant* to leave to its arrival at the other end.
+//!
+//! A whole gateway runs in this process between phones and a translator of this bench. Uplink: a
+//! slin16 packet carries its leg and number in its samples, which reach the translator untouched.
+//! Downlink: the translator says a short tone into silence, long enough to fill the playout buffer
+//! at once, and the first packet with sound ends the measurement.
+//!
+//! `cargo bench --bench tail_latency -- --seconds 60 --legs 2,100` measures longer and otherwise.
+
+use std::f64::consts::TAU;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diglot::config::{self, Command, Config, Sources};
+use diglot::gateway::Gateway;
+use diglot::link::BINARY_SUBPROTOCOL;
+use diglot::link::binary::{Frame, Header};
+use hdrhistogram::Histogram;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use support::load::Circumstances;
+use support::{Arguments, Mode, Table};
+use tungstenite::handshake::server::{Request, Response};
+use tungstenite::protocol::Role;
+use tungstenite::{Message, WebSocket};
+
+mod support;
+
+const LEGS: [usize; 2] = [2, 100];
+/// As that of the load of `frame_jitter`.
+const PRIORITY: u8 = 60;
+/// Longest time told from others, and its digits: fixed, so that nothing grows while measuring.
+const TIME_US_MAX: u64 = 10_000_000;
+const DIGITS: u8 = 3;
+
+const FRAME: Duration = Duration::from_millis(20);
+const FRAME_SAMPLES: usize = 320;
+/// What a leg says is told from what the gateway fills in by these first samples.
+const SIGNATURE: [i16; 2] = [0x1d1, -0x2e2];
+/// How often each translator speaks: no multiple of a frame, so that every phase of the clock is
+/// met.
+const SPEECH_PERIOD: Duration = Duration::from_micros(503_300);
+/// 200 ms at 16 kHz: more than the gateway feeds ahead.
+const SPEECH_SAMPLES: usize = 3_200;
+const SPEECH_HZ: f64 = 500.0;
+const SPEECH_AMPLITUDE: f64 = 8_000.0;
+/// Louder than anything but speech.
+const SOUND_MIN: u16 = 2_000;
+/// The links are dialled and all memory was touched.
+const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP_OF_TEST: Duration = Duration::from_millis(700);
+/// The slowest frames of the end may still arrive.
+const LAST_WAIT: Duration = Duration::from_millis(300);
+/// How often who only waits looks whether it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+/// Socket events taken at once.
+const EVENTS_MAX: usize = 256;
+const DATAGRAM_BYTES_MAX: usize = 1_500;
+/// RFC 3550 §5.1.
+const RTP_HEADER_BYTES: usize = 12;
+/// Asterisk's payload type of slin16.
+const PAYLOAD_TYPE_SLIN16: u8 = 118;
+
+const HEADINGS: [&str; 8] = [
+    "legs", "from, to", "came", "of", "p50 ms", "p99", "p99.9", "max",
+];
+
+fn main() -> ExitCode {
+    support::main("tail_latency", &LEGS, bench)
+}
+
+fn bench(arguments: &Arguments) {
+    let _circumstances = Circumstances::arrange(arguments.mode);
+    let mut table = Table::new(&HEADINGS);
+    for legs in &arguments.legs {
+        eprintln!("{legs} legs, {} s", arguments.seconds);
+        let run = Run::new(arguments, *legs);
+        run.measure();
+        run.report(&mut table);
+    }
+    println!(
+        "\ntail_latency: from the intended time; the pace of the bench itself is part of every row"
+    );
+    table.print();
+}
+
+/// Times of one kind.
+struct Times {
+    spread: Mutex<Histogram<u64>>,
+    expected: AtomicU64,
+}
+
+impl Times {
+    fn new() -> Self {
+        let spread = Histogram::new_with_bounds(1, TIME_US_MAX, DIGITS);
+        Self {
+            spread: Mutex::new(spread.expect("bounds are right")),
+            expected: AtomicU64::new(0),
+        }
+    }
+
+    fn expect_one(&self) {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, time: Duration) {
+        let time_us = u64::try_from(time.as_micros()).unwrap_or(TIME_US_MAX);
+        self.spread.lock().unwrap().saturating_record(time_us);
+    }
+
+    fn row(&self, legs: usize, name: &str) -> Vec<String> {
+        let spread = self.spread.lock().unwrap();
+        let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
+        let at = |quantile| ms(spread.value_at_quantile(quantile));
+        vec![
+            legs.to_string(),
+            name.into(),
+            spread.len().to_string(),
+            self.expected.load(Ordering::Relaxed).to_string(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            ms(spread.max()),
+        ]
+    }
+}
+
+/// A leg of this run, as its phone and its translator know it.
+struct Leg {
+    phone: UdpSocket,
+    /// Its gateway port.
+    gateway: SocketAddr,
+    /// Once its translator heard it.
+    voice: Mutex<Option<WebSocket<TcpStream>>>,
+    /// When its translator last began to speak, in µs after the beginning; 0 before the first time.
+    spoke_at_us: AtomicU64,
+}
+
+/// Everything of one row of legs.
+struct Shared {
+    mode: Mode,
+    begin: Instant,
+    warm_up: Duration,
+    length: Duration,
+    legs: Vec<Leg>,
+    uplink: Times,
+    downlink: Times,
+    pace: Times,
+    is_over: AtomicBool,
+}
+
+struct Run {
+    shared: Arc<Shared>,
+    gateway: Gateway,
+    listener: TcpListener,
+}
+
+impl Run {
+    fn new(arguments: &Arguments, legs: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let translator = listener.local_addr().expect("just bound");
+        let gateway = Gateway::start(&config(legs, translator)).expect("a gateway");
+        let leg = |number: usize| {
+            let phone = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            phone.set_nonblocking(true).expect("a socket can");
+            Leg {
+                phone,
+                gateway: gateway.rtp_addresses()[number % 2],
+                voice: Mutex::new(None),
+                spoke_at_us: AtomicU64::new(0),
+            }
+        };
+        let warm_up = match arguments.mode {
+            Mode::Measure => WARM_UP,
+            Mode::Test => WARM_UP_OF_TEST,
+        };
+        let shared = Shared {
+            legs: (0..legs).map(leg).collect(),
+            mode: arguments.mode,
+            begin: Instant::now(),
+            warm_up,
+            length: warm_up + Duration::from_secs_f64(arguments.seconds),
+            uplink: Times::new(),
+            downlink: Times::new(),
+            pace: Times::new(),
+            is_over: AtomicBool::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+            gateway,
+            listener,
+        }
+    }
+
+    fn measure(&self) {
+        let (listener, shared) = (self.listener.try_clone(), Arc::clone(&self.shared));
+        let listener = listener.expect("a descriptor");
+        // Ends with the process: nothing interrupts an accept.
+        thread::spawn(move || {
+            be_punctual(&shared);
+            translate(&listener, &shared);
+        });
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                be_punctual(&self.shared);
+                hear(&self.shared).expect("phones can be waited for");
+            });
+            let speaking = scope.spawn(|| {
+                be_punctual(&self.shared);
+                speak(&self.shared);
+            });
+            speaking.join().expect("it said all it had to say");
+            thread::sleep(LAST_WAIT);
+            self.shared.is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn report(self, table: &mut Table) {
+        self.gateway.stop();
+        let (legs, shared) = (self.shared.legs.len(), &self.shared);
+        let rows = [
+            ("RTP in, WS out", &shared.uplink),
+            ("WS in, RTP out", &shared.downlink),
+            ("the bench's own pace", &shared.pace),
+        ];
+        for (name, times) in rows {
+            let row = times.row(legs, name);
+            assert!(row[2] != "0", "{name}: nothing came");
+            table.add(row);
+        }
+    }
+}
+
+fn config(legs: usize, translator: SocketAddr) -> Config {
+    let (legs, url) = (legs.to_string(), format!("ws://{translator}/translate"));
+    let set = [
+        ("asterisk.control", "none"),
+        ("extension.7777.listen", "127.0.0.1:0"),
+        ("extension.8888.listen", "127.0.0.1:0"),
+        ("extension.7777.uplink", "slin16"),
+        ("extension.8888.uplink", "slin16"),
+        ("extension.7777.downlink", "slin"),
+        ("extension.8888.downlink", "slin"),
+        ("link.url", &url),
+        ("realtime.legs_max", &legs),
+    ];
+    let sources = Sources {
+        command: Command::Gateway,
+        config: None,
+        env_file: None,
+        environment: vec![],
+        set: set.map(|(key, value)| (key.into(), value.into())).to_vec(),
+    };
+    config::load(&sources).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The pace: sends what each phone and each translator has to say, at its time.
+fn speak(shared: &Shared) {
+    let legs = shared.legs.len() as u32;
+    let tone = speech();
+    let (mut packets, mut speeches) = (0, 0);
+    loop {
+        let packet_due = packet_due(packets, legs);
+        let speech_due = shared.warm_up + SPEECH_PERIOD / legs * speeches;
+        let due = packet_due.min(speech_due);
+        if due >= shared.length {
+            return;
+        }
+        wait_until(shared.begin + due);
+        if due >= shared.warm_up {
+            let late = shared.begin.elapsed().saturating_sub(due);
+            shared.pace.expect_one();
+            shared.pace.record(late);
+        }
+        if speech_due < packet_due {
+            say(shared, (speeches % legs) as usize, due, speeches + 1, &tone);
+            speeches += 1;
+            continue;
+        }
+        if due >= shared.warm_up {
+            shared.uplink.expect_one();
+        }
+        let leg = &shared.legs[(packets % legs) as usize];
+        let packet = packet((packets % legs) as u16, packets / legs);
+        leg.phone
+            .send_to(&packet, leg.gateway)
+            .expect("loopback takes it");
+        packets += 1;
+    }
+}
+
+/// When the packets of all legs are to leave, counted over all legs in turn.
+fn packet_due(packets: u32, legs: u32) -> Duration {
+    FRAME * (packets / legs) + FRAME * (packets % legs) / legs
+}
+
+fn say(shared: &Shared, leg: usize, at: Duration, utterance: u32, pcm: &[u8]) {
+    let mut voice = shared.legs[leg].voice.lock().unwrap();
+    let Some(voice) = voice.as_mut() else { return };
+    let at_us = u64::try_from(at.as_micros()).expect("a bench is shorter");
+    shared.legs[leg].spoke_at_us.store(at_us, Ordering::Relaxed);
+    shared.downlink.expect_one();
+    let header = Header::TranslatedAudio {
+        utterance,
+        last: true,
+        timestamp: 0,
+    };
+    let mut bytes = Vec::new();
+    Frame { header, pcm }.encode(&mut bytes);
+    // A lost connection shows as speech that never came.
+    let _ = voice.send(Message::binary(bytes));
+}
+
+/// Puts the calling thread, and those it starts, before everything that is measured. A refusal was
+/// told when the circumstances were arranged.
+fn be_punctual(shared: &Shared) {
+    if shared.mode == Mode::Measure {
+        let _ = diglot::sys::set_fifo_priority(PRIORITY);
+    }
+}
+
+fn wait_until(due: Instant) {
+    thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
+/// A tone as the translator says it.
+fn speech() -> Vec<u8> {
+    let sample = |n: usize| SPEECH_AMPLITUDE * (TAU * SPEECH_HZ * n as f64 / 16_000.0).cos();
+    let samples = (0..SPEECH_SAMPLES).map(|n| sample(n) as i16);
+    samples.flat_map(i16::to_le_bytes).collect()
+}
+
+/// Packet number `number` of a leg, which says so in its samples.
+fn packet(leg: u16, number: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, PAYLOAD_TYPE_SLIN16];
+    packet.extend((number as u16).to_be_bytes());
+    packet.extend(number.wrapping_mul(FRAME_SAMPLES as u32).to_be_bytes());
+    packet.extend(u32::from(leg).to_be_bytes());
+    let (high, low) = ((number >> 16) as i16, number as i16);
+    for sample in SIGNATURE.into_iter().chain([leg as i16, high, low]) {
+        packet.extend(sample.to_be_bytes());
+    }
+    packet.resize(RTP_HEADER_BYTES + 2 * FRAME_SAMPLES, 0);
+    packet
+}
+
+/// The leg and the number that a frame's samples tell; none of a frame that no phone sent.
+fn told_by(pcm: &[u8]) -> Option<(usize, u32)> {
+    let mut samples = pcm
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+    if [samples.next()?, samples.next()?] != SIGNATURE {
+        return None;
+    }
+    let leg = usize::try_from(samples.next()?).ok()?;
+    let (high, low) = (samples.next()? as u16, samples.next()? as u16);
+    Some((leg, u32::from(high) << 16 | u32::from(low)))
+}
+
+/// The translator's port: a thread for each leg.
+fn translate(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        let shared = Arc::clone(shared);
+        thread::spawn(move || translate_leg(stream, &shared));
+    }
+}
+
+/// Takes one leg's session until its connection ends.
+fn translate_leg(stream: TcpStream, shared: &Shared) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let writing = stream.try_clone().ok()?;
+    let mut reading = accept(stream)?;
+    // Until its first frame tells whose session it is.
+    let mut voice = Some(WebSocket::from_raw_socket(writing, Role::Server, None));
+    let mut leg = None;
+    loop {
+        let message = reading.read().ok()?;
+        let now = shared.begin.elapsed();
+        match &message {
+            Message::Binary(bytes) => {
+                let Ok(frame) = Frame::decode(bytes) else {
+                    continue;
+                };
+                let Some((index, number)) = told_by(frame.pcm) else {
+                    continue;
+                };
+                let speaker = shared.legs.get(index)?;
+                if let Some(voice) = voice.take() {
+                    *speaker.voice.lock().unwrap() = Some(voice);
+                    leg = Some(speaker);
+                }
+                let legs = shared.legs.len() as u32;
+                let due = packet_due(number * legs + index as u32, legs);
+                if due >= shared.warm_up {
+                    shared.uplink.record(now.saturating_sub(due));
+                }
+            }
+            Message::Text(text) => {
+                let Some(answer) = answer(text) else { continue };
+                match leg {
+                    Some(leg) => leg.voice.lock().unwrap().as_mut()?.send(answer).ok()?,
+                    None => voice.as_mut()?.send(answer).ok()?,
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[allow(
+    clippy::result_large_err,
+    reason = "the library's own type of a refusal"
+)]
+fn accept(stream: TcpStream) -> Option<WebSocket<TcpStream>> {
+    let with_protocol = |_: &Request, mut response: Response| {
+        let protocol = BINARY_SUBPROTOCOL.parse().expect("a plain word");
+        let headers = response.headers_mut();
+        headers.insert("Sec-WebSocket-Protocol", protocol);
+        Ok(response)
+    };
+    tungstenite::accept_hdr(stream, with_protocol).ok()
+}
+
+/// The pong of a ping.
+fn answer(text: &str) -> Option<Message> {
+    let mut message: serde_json::Value = serde_json::from_str(text).ok()?;
+    if message["type"] != "ping" {
+        return None;
+    }
+    message["type"] = "pong".into();
+    Some(Message::text(message.to_string()))
+}
+
+/// The phones: take in all packets, and the time of each first one with sound.
+fn hear(shared: &Shared) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    for (index, leg) in shared.legs.iter().enumerate() {
+        let descriptor = leg.phone.as_raw_fd();
+        let mut source = SourceFd(&descriptor);
+        poll.registry()
+            .register(&mut source, Token(index), Interest::READABLE)?;
+    }
+    let mut had_sound = vec![false; shared.legs.len()];
+    let mut packet = [0; DATAGRAM_BYTES_MAX];
+    while !shared.is_over.load(Ordering::Relaxed) {
+        match poll.poll(&mut events, Some(STOP_LOOK)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        }
+        for event in &events {
+            let index = event.token().0;
+            while let Ok((length, _)) = shared.legs[index].phone.recv_from(&mut packet) {
+                let now = shared.begin.elapsed();
+                let has_sound = has_sound(&packet[..length]);
+                let begins = has_sound && !had_sound[index];
+                had_sound[index] = has_sound;
+                // What a leg hears, its partner's translator said.
+                let said_at_us = shared.legs[index ^ 1].spoke_at_us.load(Ordering::Relaxed);
+                if begins && said_at_us > 0 {
+                    let said_at = Duration::from_micros(said_at_us);
+                    shared.downlink.record(now.saturating_sub(said_at));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_sound(packet: &[u8]) -> bool {
+    let payload = packet.get(RTP_HEADER_BYTES..).unwrap_or_default();
+    let mut samples = payload.chunks_exact(2);
+    samples.any(|pair| i16::from_be_bytes([pair[0], pair[1]]).unsigned_abs() > SOUND_MIN)
+}
