@@ -104,7 +104,7 @@ struct Phrase {
 }
 
 /// A sentence of the book with its slots filled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sentence {
     /// Index of the phrase, `< PhraseBook::phrases_count()`.
     pub phrase: usize,
