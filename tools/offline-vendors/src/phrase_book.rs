@@ -197,6 +197,13 @@ impl PhraseBook {
         Sentence { phrase, values }
     }
 
+    /// Every phrase once, each slot with its first value.
+    pub fn first_sentences(&self) -> Vec<Sentence> {
+        (0..self.phrases.len())
+            .map(|phrase| self.sentence(phrase, |_, _| 0))
+            .collect()
+    }
+
     /// The sentence this text is, whatever its case and punctuation.
     pub fn find(&self, text: &str, language: Language) -> Option<Sentence> {
         self.find_spoken(&words(text), language, words)

@@ -16,11 +16,11 @@ use crate::words::{bare, display_words, words};
 
 /// Longest utterance decoded, in seconds: no sentence of a phrase book takes as long.
 pub const UTTERANCE_SECONDS_MAX: u32 = 20;
-/// Least score per frame against a free sequence of phones, by language. Measured: nearly all
-/// English phrases score above -16 and nearly all other English below -17; French ones above -27
-/// and other French below -21: where the two overlap, the tests count what passes and what is
-/// lost.
-const GATE_SCORE_MIN: [f32; 2] = [-16.5, -25.0];
+/// Least score per frame against a free sequence of phones, by language, where templates do not
+/// decide. Measured: nearly all English phrases score above -16 and nearly all other English below
+/// -17. French ones overlap with other French between -20 and -14: what is lost there would as
+/// often have been a wrong sentence.
+const GATE_SCORE_MIN: [f32; 2] = [-16.5, -18.0];
 /// Level of the added noise as a share of the utterance's, by language: 30 and 24 dB under it,
 /// measured best of 18 to 50 dB.
 const NOISE_SHARE: [f64; 2] = [0.03, 0.06];
@@ -28,8 +28,8 @@ const NOISE_SHARE: [f64; 2] = [0.03, 0.06];
 const NOISE_LARGEST_MIN: f64 = 4.0;
 /// Any number: it makes runs repeatable.
 const NOISE_SEED: u64 = 7;
-/// The voice of the templates: the language's own as espeak-ng names it.
-const TEMPLATE_VOICE: &str = "fr";
+/// The voices of the templates as espeak-ng names them, by language: those offered for French.
+const TEMPLATE_VOICES: [&[&str]; 2] = [&[], &["fr", "fr+f2"]];
 /// Most segments asked of one result.
 const SEGMENTS_MAX: usize = 256;
 /// Longest wait for a free decoder before the utterance counts as lost.
@@ -97,8 +97,8 @@ pub struct Recognizer {
     language: Language,
     book: Arc<PhraseBook>,
     grammar: Grammar,
-    /// For a language PocketSphinx has no model of.
-    templates: Option<Templates>,
+    /// For a language PocketSphinx has no model of: one set for each voice; empty otherwise.
+    voices: Vec<Templates>,
     /// Idle decoders.
     idle: Mutex<Vec<Ear>>,
     returned: Condvar,
@@ -115,18 +115,36 @@ impl Recognizer {
             .map(|_| Ear::new(&grammar))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| error.to_string())?;
-        let templates = match language {
-            Language::English => None,
-            Language::French => Some(Templates::new(Arc::clone(&book), language, TEMPLATE_VOICE)),
-        };
+        let voices = TEMPLATE_VOICES[language as usize]
+            .iter()
+            .map(|voice| Templates::new(Arc::clone(&book), language, voice))
+            .collect::<Vec<_>>();
+        for templates in &voices {
+            templates
+                .of(&book.first_sentences())
+                .map_err(|error| error.to_string())?;
+        }
         Ok(Self {
             language,
             book,
             grammar,
-            templates,
+            voices,
             idle: Mutex::new(idle),
             returned: Condvar::new(),
         })
+    }
+
+    /// Makes the templates of every sentence of the book in the language's default voice, so that
+    /// none is made while somebody waits; nothing for a language without templates. About ten
+    /// seconds of one core, for a thread of its own.
+    ///
+    /// # Errors
+    /// A plain line when the voice cannot speak; templates are then made when needed.
+    pub fn warm(&self) -> Result<(), String> {
+        self.voices
+            .first()
+            .map_or(Ok(()), Templates::warm)
+            .map_err(|error| error.to_string())
     }
 
     /// The language listened for.
@@ -159,12 +177,10 @@ impl Recognizer {
     /// What is made of PocketSphinx's answer, with the templates' opinion where there is one.
     fn judged(&self, answer: Answer, samples: &[i16]) -> Heard {
         let sentence = answer.sentence.as_ref();
-        let opinion = self.templates.as_ref().map(|templates| {
-            // Without templates PocketSphinx is judged alone, as in English.
-            opinion(templates, samples, MODEL_RATE_HZ, sentence)
-                .unwrap_or(Opinion::Unclear(f32::INFINITY))
-        });
-        if let Some(Opinion::Clear(clear, _)) = opinion {
+        // Without templates PocketSphinx is judged alone, as in English.
+        let opinion = opinion(&self.voices, samples, MODEL_RATE_HZ, sentence)
+            .unwrap_or(Opinion::Unclear(f32::INFINITY));
+        if let Opinion::Clear(clear, _) = opinion {
             return Heard::Phrase(self.phrase(clear, &answer, samples.len()));
         }
         match sentence {

@@ -171,23 +171,24 @@ pub fn speak_all(
     Ok((parted, rate_hz))
 }
 
-/// The stretches between silences of at least `silence_samples` digital zeros.
+/// The stretches between silences of at least `silence_samples`.
 fn parted_by_silence(samples: &[i16], silence_samples: usize) -> Vec<Vec<i16>> {
+    /// Some voices leave their echo's rounding errors in a pause.
+    const SILENCE_LEVEL_MAX: u16 = 8;
     let mut parts: Vec<Vec<i16>> = Vec::new();
-    let mut zeros = silence_samples;
-    for &sample in samples {
-        if sample == 0 {
-            zeros += 1;
+    let mut silence = silence_samples;
+    for (at, &sample) in samples.iter().enumerate() {
+        if sample.unsigned_abs() <= SILENCE_LEVEL_MAX {
+            silence += 1;
             continue;
         }
         match parts.last_mut() {
-            Some(part) if zeros < silence_samples => {
-                part.extend(std::iter::repeat_n(0, zeros));
-                part.push(sample);
+            Some(part) if silence < silence_samples => {
+                part.extend_from_slice(&samples[at - silence..=at]);
             }
             _ => parts.push(vec![sample]),
         }
-        zeros = 0;
+        silence = 0;
     }
     parts
 }
@@ -336,6 +337,11 @@ mod tests {
         .map(str::to_owned);
         let (parts, rate_hz) = speak_all(&texts, "fr").expect("espeak-ng is installed");
         assert_eq!(parts.len(), texts.len());
+        // A voice whose pauses are not digital silence.
+        assert_eq!(
+            speak_all(&texts, "fr+f2").expect("voice").0.len(),
+            texts.len()
+        );
         for (text, part) in texts.iter().zip(&parts) {
             let alone = speak(text, Voice::of(Language::French), rate_hz).expect("voice");
             // Alone it has silence around.

@@ -185,6 +185,23 @@ const OUT_OF_BOOK: [&str; 30] = [
     "Votre chien est adorable.",
 ];
 
+/// Wall time of whole decisions, one after another.
+fn time_decisions(recognizer: &Arc<Recognizer>, cases: &[Case]) {
+    let mut milliseconds: Vec<u128> = cases
+        .iter()
+        .step_by(4)
+        .map(|case| {
+            let samples = spoken(case);
+            let begun = Instant::now();
+            recognizer.recognize(&samples).expect("decoder");
+            begun.elapsed().as_millis()
+        })
+        .collect();
+    milliseconds.sort_unstable();
+    let middle = milliseconds[milliseconds.len() / 2];
+    println!("SURVEY decisions: median {middle} ms, all {milliseconds:?}");
+}
+
 #[test]
 #[ignore = "takes minutes; for choosing and judging parameters"]
 fn french_out_of_book_survey() {
@@ -213,6 +230,10 @@ fn french_survey() {
     let book = Arc::new(PhraseBook::built_in());
     let recognizer =
         Arc::new(Recognizer::new(Arc::clone(&book), Language::French, 2).expect("installed"));
+    let begun = Instant::now();
+    recognizer.warm().expect("voice");
+    println!("SURVEY templates ready after {:?}", begun.elapsed());
+    time_decisions(&recognizer, &cases(&book, "fr", true));
     let voices = std::env::var("SURVEY_VOICES").unwrap_or_else(|_| "fr,fr+f2".to_owned());
     for voice in voices.split(',') {
         for is_narrow in [false, true] {
