@@ -13,10 +13,10 @@ use crate::resample::Resampler;
 pub const FEATURE_RATE_HZ: u32 = 8000;
 /// Distance between frames, in samples (10 ms).
 const HOP_SAMPLES: usize = 80;
-/// Length of a frame, in samples (25 ms).
-const WINDOW_SAMPLES: usize = 200;
-/// Length of the transform, the power of two above the window.
-const FFT_SAMPLES: usize = 256;
+/// Length of a frame and of its transform, in samples (32 ms): over two periods of a low voice, so
+/// that where a frame begins in a period hardly matters.
+const WINDOW_SAMPLES: usize = 256;
+const FFT_SAMPLES: usize = WINDOW_SAMPLES;
 /// The telephone band, in hertz (ITU-T G.712).
 const BAND_HZ: [f32; 2] = [300.0, 3400.0];
 /// Mel filters over the band.

@@ -29,7 +29,7 @@ const ROUNDS: usize = 2;
 const CLEAR_DISTANCE: f32 = 3.8;
 /// A sentence this many times farther than the nearest so far is given up.
 const FAR_SHARE: f32 = 1.6;
-/// The next sentence must be farther by this share, or PocketSphinx decides between them.
+/// A sentence farther by no more than this share is as good; PocketSphinx's is then preferred.
 const MARGIN_SHARE: f32 = 0.02;
 
 /// What the templates say.
@@ -37,7 +37,7 @@ const MARGIN_SHARE: f32 = 0.02;
 pub enum Opinion {
     /// It is this sentence, at this distance.
     Clear(Sentence, f32),
-    /// It does not sound like the templates, or like several of them; the least distance found.
+    /// It does not sound like the templates; the least distance found.
     Unclear(f32),
 }
 
@@ -186,14 +186,12 @@ impl<'a> Trial<'a> {
         let Some(&(best, least)) = sorted.first() else {
             return Opinion::Unclear(f32::INFINITY);
         };
-        let is_alone = sorted
-            .get(1)
-            .is_none_or(|next| next.1 > least * (1.0 + MARGIN_SHARE));
-        if least < CLEAR_DISTANCE && (is_alone || answer == Some(best)) {
-            Opinion::Clear(best.clone(), least)
-        } else {
-            Opinion::Unclear(least)
+        if least >= CLEAR_DISTANCE {
+            return Opinion::Unclear(least);
         }
+        // PocketSphinx chooses where the templates are as good as equal.
+        let equal = answer.filter(|answer| self.of(answer) <= least * (1.0 + MARGIN_SHARE));
+        Opinion::Clear(equal.unwrap_or(best).clone(), least)
     }
 }
 
