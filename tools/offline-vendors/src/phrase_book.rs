@@ -104,7 +104,7 @@ struct Phrase {
 }
 
 /// A sentence of the book with its slots filled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sentence {
     /// Index of the phrase, `< PhraseBook::phrases_count()`.
     pub phrase: usize,
@@ -195,6 +195,13 @@ impl PhraseBook {
             }
         }
         Sentence { phrase, values }
+    }
+
+    /// Every phrase once, each slot with its first value.
+    pub fn first_sentences(&self) -> Vec<Sentence> {
+        (0..self.phrases.len())
+            .map(|phrase| self.sentence(phrase, |_, _| 0))
+            .collect()
     }
 
     /// The sentence this text is, whatever its case and punctuation.

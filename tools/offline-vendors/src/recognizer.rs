@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use crate::grammar::Grammar;
 use crate::phrase_book::{Language, PhraseBook, Sentence};
 use crate::pocketsphinx::{Decoder, DecoderError, FRAME_SAMPLES, MODEL_RATE_HZ, Search};
+use crate::second_opinion::{Opinion, opinion};
+use crate::templates::Templates;
 use crate::words::{bare, display_words, words};
 
 /// Longest utterance decoded, in seconds: no sentence of a phrase book takes as long.
 pub const UTTERANCE_SECONDS_MAX: u32 = 20;
-/// Least score per frame against a free sequence of phones, by language. Measured: nearly all
-/// English phrases score above -16 and nearly all other English below -17; French ones above -27
-/// and other French below -21: where the two overlap, the tests count what passes and what is
-/// lost.
-const GATE_SCORE_MIN: [f32; 2] = [-16.5, -25.0];
+/// Least score per frame against a free sequence of phones, by language, where templates do not
+/// decide. Measured: nearly all English phrases score above -16 and nearly all other English below
+/// -17. French ones overlap with other French between -20 and -14: what is lost there would as
+/// often have been a wrong sentence.
+const GATE_SCORE_MIN: [f32; 2] = [-16.5, -18.0];
 /// Level of the added noise as a share of the utterance's, by language: 30 and 24 dB under it,
 /// measured best of 18 to 50 dB.
 const NOISE_SHARE: [f64; 2] = [0.03, 0.06];
@@ -26,6 +28,8 @@ const NOISE_SHARE: [f64; 2] = [0.03, 0.06];
 const NOISE_LARGEST_MIN: f64 = 4.0;
 /// Any number: it makes runs repeatable.
 const NOISE_SEED: u64 = 7;
+/// The voices of the templates as espeak-ng names them, by language: those offered for French.
+const TEMPLATE_VOICES: [&[&str]; 2] = [&[], &["fr", "fr+f2"]];
 /// Most segments asked of one result.
 const SEGMENTS_MAX: usize = 256;
 /// Longest wait for a free decoder before the utterance counts as lost.
@@ -93,6 +97,8 @@ pub struct Recognizer {
     language: Language,
     book: Arc<PhraseBook>,
     grammar: Grammar,
+    /// For a language PocketSphinx has no model of: one set for each voice; empty otherwise.
+    voices: Vec<Templates>,
     /// Idle decoders.
     idle: Mutex<Vec<Ear>>,
     returned: Condvar,
@@ -109,13 +115,36 @@ impl Recognizer {
             .map(|_| Ear::new(&grammar))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| error.to_string())?;
+        let voices = TEMPLATE_VOICES[language as usize]
+            .iter()
+            .map(|voice| Templates::new(Arc::clone(&book), language, voice))
+            .collect::<Vec<_>>();
+        for templates in &voices {
+            templates
+                .of(&book.first_sentences())
+                .map_err(|error| error.to_string())?;
+        }
         Ok(Self {
             language,
             book,
             grammar,
+            voices,
             idle: Mutex::new(idle),
             returned: Condvar::new(),
         })
+    }
+
+    /// Makes the templates of every sentence of the book in the language's default voice, so that
+    /// none is made while somebody waits; nothing for a language without templates. About ten
+    /// seconds of one core, for a thread of its own.
+    ///
+    /// # Errors
+    /// A plain line when the voice cannot speak; templates are then made when needed.
+    pub fn warm(&self) -> Result<(), String> {
+        self.voices
+            .first()
+            .map_or(Ok(()), Templates::warm)
+            .map_err(|error| error.to_string())
     }
 
     /// The language listened for.
@@ -142,7 +171,37 @@ impl Recognizer {
             .unwrap_or_else(PoisonError::into_inner)
             .push(ear);
         self.returned.notify_one();
-        heard
+        Ok(self.judged(heard?, samples))
+    }
+
+    /// What is made of PocketSphinx's answer, with the templates' opinion where there is one.
+    fn judged(&self, answer: Answer, samples: &[i16]) -> Heard {
+        let sentence = answer.sentence.as_ref();
+        // Without templates PocketSphinx is judged alone, as in English.
+        let opinion = opinion(&self.voices, samples, MODEL_RATE_HZ, sentence)
+            .unwrap_or(Opinion::Unclear(f32::INFINITY));
+        if let Opinion::Clear(clear, _) = opinion {
+            return Heard::Phrase(self.phrase(clear, &answer, samples.len()));
+        }
+        match sentence {
+            Some(sentence) if answer.score >= GATE_SCORE_MIN[self.language as usize] => {
+                Heard::Phrase(self.phrase(sentence.clone(), &answer, samples.len()))
+            }
+            nearest => Heard::OutOfBook(
+                nearest.map(|nearest| (self.book.text(nearest, self.language), answer.score)),
+            ),
+        }
+    }
+
+    fn phrase(&self, sentence: Sentence, answer: &Answer, samples: usize) -> Phrase {
+        let text = self.book.text(&sentence, self.language);
+        let words = timed_words(&text, &self.timeline(&sentence, answer, samples));
+        Phrase {
+            sentence,
+            text,
+            words,
+            score: answer.score,
+        }
     }
 
     fn borrow(&self) -> Result<Ear, DecoderError> {
@@ -164,10 +223,11 @@ impl Recognizer {
         }
     }
 
-    fn listen(&self, ear: &mut Ear, samples: &[i16]) -> Result<Heard, DecoderError> {
+    /// PocketSphinx's answer and how sure it is of it.
+    fn listen(&self, ear: &mut Ear, samples: &[i16]) -> Result<Answer, DecoderError> {
         ear.grammar.decode(samples)?;
         let Some(best) = ear.grammar.hypothesis() else {
-            return Ok(Heard::OutOfBook(None));
+            return Ok(Answer::NONE);
         };
         let spans: Vec<Span> = ear
             .grammar
@@ -185,38 +245,58 @@ impl Recognizer {
         let spoken: Vec<String> = spans.iter().map(|(word, ..)| word.clone()).collect();
         let words_of = |text: &str| self.grammar.spoken(text).to_vec();
         let Some(sentence) = self.book.find_spoken(&spoken, self.language, words_of) else {
-            return Ok(Heard::OutOfBook(None));
+            return Ok(Answer::NONE);
         };
-        let text = self.book.text(&sentence, self.language);
         ear.phones.decode(samples)?;
-        let Some(free) = ear.phones.hypothesis() else {
-            return Ok(Heard::OutOfBook(Some((text, f32::NEG_INFINITY))));
-        };
         let frames = (samples.len() / FRAME_SAMPLES) as f32;
-        let score = (best.score as f32 - free.score as f32) / frames;
-        if score < GATE_SCORE_MIN[self.language as usize] {
-            return Ok(Heard::OutOfBook(Some((text, score))));
-        }
-        let words = timed_words(&text, &self.timeline(&sentence, &spans));
-        Ok(Heard::Phrase(Phrase {
-            sentence,
-            text,
-            words,
+        let score = ear.phones.hypothesis().map_or(f32::NEG_INFINITY, |free| {
+            (best.score as f32 - free.score as f32) / frames
+        });
+        Ok(Answer {
+            sentence: Some(sentence),
+            spans,
             score,
-        }))
+        })
     }
 
-    /// The written words (normalised) of a sentence, each with its time.
-    fn timeline(&self, sentence: &Sentence, spans: &[Span]) -> Vec<Span> {
+    /// The written words (normalised) of a sentence, each with its time: by the answer's words, or
+    /// by letters where the answer is another phrase.
+    fn timeline(&self, sentence: &Sentence, answer: &Answer, samples: usize) -> Vec<Span> {
+        let heard = match &answer.sentence {
+            Some(heard) if heard.phrase == sentence.phrase => heard,
+            _ => {
+                let end = samples as f32 / MODEL_RATE_HZ as f32;
+                let text = self.book.text(sentence, self.language);
+                return spread(words(&text), &[(String::new(), 0.0, end)]);
+            }
+        };
         let mut timeline = Vec::new();
-        let mut rest = spans;
-        for text in self.book.part_texts(sentence, self.language) {
-            let (own, after) = rest.split_at(self.grammar.spoken(text).len().min(rest.len()));
+        let mut rest = answer.spans.as_slice();
+        let parts = self.book.part_texts(sentence, self.language);
+        for (text, spoken) in parts.zip(self.book.part_texts(heard, self.language)) {
+            let (own, after) = rest.split_at(self.grammar.spoken(spoken).len().min(rest.len()));
             rest = after;
             timeline.extend(spread(words(text), own));
         }
         timeline
     }
+}
+
+/// What PocketSphinx makes of an utterance.
+struct Answer {
+    sentence: Option<Sentence>,
+    /// The sentence's spoken words.
+    spans: Vec<Span>,
+    /// Gate score per frame; higher is surer.
+    score: f32,
+}
+
+impl Answer {
+    const NONE: Self = Self {
+        sentence: None,
+        spans: Vec::new(),
+        score: f32::NEG_INFINITY,
+    };
 }
 
 /// A word with its start and end in seconds.

@@ -141,6 +141,7 @@ impl Server {
     /// # Errors
     /// The listener's.
     pub fn run(self) -> io::Result<()> {
+        self.make_ready_in_background();
         for stream in self.listener.incoming() {
             let stream = match stream {
                 Ok(stream) => stream,
@@ -212,6 +213,25 @@ pub fn request_id() -> String {
         &digits[17..20],
     );
     format!("{a}-{b}-4{c}-{variant}{d}-{}", &digits[20..])
+}
+
+impl Server {
+    /// Has everything made ahead that the first caller would else wait for.
+    fn make_ready_in_background(&self) {
+        for recognizer in self.shared.recognizers.clone() {
+            let made = thread::Builder::new()
+                .name("templates".to_owned())
+                .spawn(move || {
+                    if let Err(error) = recognizer.warm() {
+                        log_line(&format!("templates: {error}"));
+                    }
+                });
+            if let Err(error) = made {
+                // They are made when needed.
+                log_line(&format!("templates: {error}"));
+            }
+        }
+    }
 }
 
 fn warm(book: &Arc<PhraseBook>, decoders: usize) -> Result<[Arc<Recognizer>; 2], String> {

@@ -24,6 +24,10 @@ pub const QUEUE_DEADLINE: Duration = Duration::from_secs(5);
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Most bytes of WAV taken from a speech process: over five minutes at 22.05 kHz.
 const WAV_BYTES_MAX: u64 = 16 << 20;
+/// Most texts spoken by one process: together they stay well below [`WAV_BYTES_MAX`].
+pub const SPEAK_ALL_MAX: usize = 48;
+/// Pause between texts spoken by one process: longer than any inside a sentence.
+const PAUSE: Duration = Duration::from_millis(1500);
 /// Silence added after the speech so that its last sound is not cut by a listener's buffer.
 const TAIL: Duration = Duration::from_millis(100);
 
@@ -127,6 +131,66 @@ pub fn speak(text: &str, voice: Voice, rate_hz: u32) -> Result<Vec<i16>, SpeakEr
     let tail = TAIL.as_millis() as usize * made_hz as usize / 1000;
     samples.extend(std::iter::repeat_n(0, tail));
     Ok(Resampler::convert(&samples, made_hz, rate_hz))
+}
+
+/// Speaks several texts with one espeak-ng, giving mono samples of each with the rate, in order.
+///
+/// Starting the program costs more than a sentence: this is for many. All texts together stay
+/// within [`TEXT_BYTES_MAX`] times [`SPEAK_ALL_MAX`] bytes.
+///
+/// # Errors
+/// See [`SpeakError`]; [`SpeakError::Failed`] too when what was spoken does not part into as many
+/// utterances as texts.
+pub fn speak_all(
+    texts: &[String],
+    voice: &'static str,
+) -> Result<(Vec<Vec<i16>>, u32), SpeakError> {
+    let is_sayable = |text: &String| {
+        !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX && !text.contains(['\0', '<', '&'])
+    };
+    if texts.len() > SPEAK_ALL_MAX || !texts.iter().all(is_sayable) {
+        return Err(SpeakError::Text);
+    }
+    let pause = format!("<break time=\"{}ms\"/>\n", PAUSE.as_millis());
+    let document = format!("<speak>{}{pause}</speak>", texts.join(&pause));
+    let _turn = Turn::take()?;
+    let mut command = Command::new("espeak-ng");
+    command.args(["-v", voice, "-m", "--stdout", "--", &document]);
+    let (samples, rate_hz) = samples_of(&run(command)?)?;
+    let parted = parted_by_silence(
+        &samples,
+        (PAUSE / 2).as_millis() as usize * rate_hz as usize / 1000,
+    );
+    if parted.len() != texts.len() {
+        return Err(SpeakError::Failed(format!(
+            "espeak-ng spoke {} utterances for {} texts",
+            parted.len(),
+            texts.len()
+        )));
+    }
+    Ok((parted, rate_hz))
+}
+
+/// The stretches between silences of at least `silence_samples`.
+fn parted_by_silence(samples: &[i16], silence_samples: usize) -> Vec<Vec<i16>> {
+    /// Some voices leave their echo's rounding errors in a pause.
+    const SILENCE_LEVEL_MAX: u16 = 8;
+    let mut parts: Vec<Vec<i16>> = Vec::new();
+    let mut silence = silence_samples;
+    for (at, &sample) in samples.iter().enumerate() {
+        if sample.unsigned_abs() <= SILENCE_LEVEL_MAX {
+            silence += 1;
+            continue;
+        }
+        match parts.last_mut() {
+            Some(part) if silence < silence_samples => {
+                part.extend_from_slice(&samples[at - silence..=at]);
+            }
+            _ => parts.push(vec![sample]),
+        }
+        silence = 0;
+    }
+    parts
 }
 
 fn command(engine: Engine, text: &str) -> Command {
@@ -259,6 +323,38 @@ mod tests {
                 assert!(loudest > 2000, "{}: {loudest}", voice.id);
             }
         }
+    }
+
+    /// Goal: texts spoken together come apart as they were put in. Method: a short and a long one
+    /// around one with commas, against each spoken alone.
+    #[test]
+    fn texts_spoken_together_come_apart() {
+        let texts = [
+            "Oui.",
+            "Un, deux, trois, quatre.",
+            "Je suis désolé, j'aurai une heure.",
+        ]
+        .map(str::to_owned);
+        let (parts, rate_hz) = speak_all(&texts, "fr").expect("espeak-ng is installed");
+        assert_eq!(parts.len(), texts.len());
+        // A voice whose pauses are not digital silence.
+        assert_eq!(
+            speak_all(&texts, "fr+f2").expect("voice").0.len(),
+            texts.len()
+        );
+        for (text, part) in texts.iter().zip(&parts) {
+            let alone = speak(text, Voice::of(Language::French), rate_hz).expect("voice");
+            // Alone it has silence around.
+            let apart_seconds = (alone.len() as f32 - part.len() as f32) / rate_hz as f32;
+            assert!(
+                (0.0..0.8).contains(&apart_seconds),
+                "{text}: {apart_seconds} s"
+            );
+        }
+        let marked = ["a <break/> b".to_owned()];
+        assert!(matches!(speak_all(&marked, "fr"), Err(SpeakError::Text)));
+        let many = vec!["oui".to_owned(); SPEAK_ALL_MAX + 1];
+        assert!(matches!(speak_all(&many, "fr"), Err(SpeakError::Text)));
     }
 
     /// Goal: nothing to say and too much to say are refused. Method: both.

@@ -19,6 +19,9 @@ const WORKERS: usize = 2;
 const LEAD_SAMPLES: usize = 8000;
 const TAIL_SAMPLES: usize = 16_000;
 
+/// None is measured lost; headroom for another build of espeak-ng.
+const FRENCH_LOST_MAX: usize = 1;
+
 /// The line between mouth and ear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
@@ -65,6 +68,17 @@ fn listen(recognizer: &Arc<Recognizer>, samples: &[i16]) -> Vec<Heard> {
         .collect()
 }
 
+/// Whether the words follow each other in time.
+fn is_in_order(heard: &Heard) -> bool {
+    heard.phrase().is_none_or(|phrase| {
+        let times = phrase
+            .words
+            .iter()
+            .map(|w| (w.start_seconds, w.end_seconds));
+        times.is_sorted_by(|a, b| a.0 <= a.1 && a.1 <= b.0 + 0.001 && b.0 <= b.1)
+    })
+}
+
 /// Speaks all cases and returns one line for each that was not understood as expected.
 fn failures(language: Language, cases: Vec<Case>) -> Vec<String> {
     let book = Arc::new(PhraseBook::built_in());
@@ -85,7 +99,9 @@ fn failures(language: Language, cases: Vec<Case>) -> Vec<String> {
                         .map(|h| h.phrase().map(|p| &p.sentence))
                         .collect();
                     let is_right = match &case.expected {
-                        Some(sentence) => understood == [Some(sentence)],
+                        Some(sentence) => {
+                            understood == [Some(sentence)] && heard.iter().all(is_in_order)
+                        }
                         None => understood.iter().all(Option::is_none),
                     };
                     if !is_right {
@@ -143,12 +159,27 @@ fn english_phrases_are_understood_over_the_telephone() {
 
 #[test]
 fn french_phrases_are_understood() {
-    check_phrases(Language::French, Line::Wide, 4);
+    check_phrases(Language::French, Line::Wide, FRENCH_LOST_MAX);
 }
 
 #[test]
 fn french_phrases_are_understood_over_the_telephone() {
-    check_phrases(Language::French, Line::Telephone, 12);
+    check_phrases(Language::French, Line::Telephone, FRENCH_LOST_MAX);
+}
+
+/// Slot values are what a telephone line loses first: others than above.
+#[test]
+fn french_slot_values_are_understood_over_the_telephone() {
+    let book = PhraseBook::built_in();
+    let cases: Vec<Case> = phrase_cases(Language::French, Line::Telephone, |phrase, count| {
+        (phrase * 5 + 1) % count
+    })
+    .into_iter()
+    .filter(|case| case.expected.as_ref().is_some_and(|s| !s.values.is_empty()))
+    .collect();
+    assert!(cases.len() > book.phrases_count() / 3);
+    let failed = failures(Language::French, cases);
+    assert!(failed.len() <= FRENCH_LOST_MAX, "{}", failed.join("\n"));
 }
 
 const OUT_OF_BOOK_ENGLISH: [&str; 20] = [
@@ -230,5 +261,5 @@ fn english_out_of_the_book_is_refused() {
 
 #[test]
 fn french_out_of_the_book_is_refused() {
-    check_refused(Language::French, &OUT_OF_BOOK_FRENCH, 6);
+    check_refused(Language::French, &OUT_OF_BOOK_FRENCH, 2);
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Punctuation, Session};
 use crate::listening::End;
-use crate::phrase_book::Language;
 use crate::recognizer::Heard;
 
 /// How sure a sentence of the book is: the gate says yes or no, not a probability.
@@ -113,15 +112,12 @@ fn transcript(session: &Session, heard: &Heard) -> String {
         return String::new();
     };
     match session.punctuation {
-        Punctuation::On if session.language == Language::English => phrase.text.clone(),
-        // Deepgram sets no space before French marks.
-        Punctuation::On => joined(phrase.words.iter().map(|word| word.punctuated.as_str())),
-        Punctuation::Off => joined(phrase.words.iter().map(|word| word.word.as_str())),
+        Punctuation::On => phrase.text.clone(),
+        Punctuation::Off => {
+            let words: Vec<&str> = phrase.words.iter().map(|word| word.word.as_str()).collect();
+            words.join(" ")
+        }
     }
-}
-
-fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Rounded to whole milliseconds, as a number of seconds.
