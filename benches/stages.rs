@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use diglot_rt::limits::STAGE_RING_FRAMES;
 use diglot_rt::msg::{
-    Codec, DownlinkFrame, LegId, Part, PortIndex, RxLeg, TxLeg, UplinkFrame, UtteranceId,
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UplinkFrame,
+    UtteranceId,
 };
 use diglot_rt::stage::{Decode, Encode, Playout, Resample};
 use diglot_rt::stats::{RxCounts, TxCounts};
@@ -194,6 +195,7 @@ impl Downlink {
                 ssrc: 1,
                 first_sequence_number: 0,
                 first_timestamp: 0,
+                comfort: Comfort::Silence,
             };
             playout.add_leg(&leg).expect("a free slot");
             encode.add_leg(&leg).expect("a free slot");
@@ -217,6 +219,7 @@ impl Downlink {
                 leg,
                 utterance: UtteranceId(1),
                 part: Part::Middle,
+                pace: Pace::Stored,
                 samples: self.samples,
             };
             self.feed.push(frame).expect("room for a tick");
