@@ -29,9 +29,6 @@ const ROUNDS: usize = 2;
 const CLEAR_DISTANCE: f32 = 3.8;
 /// A sentence this many times farther than the nearest so far is given up.
 const FAR_SHARE: f32 = 1.6;
-/// A sentence farther by no more than this share is as good; PocketSphinx's is then preferred.
-const MARGIN_SHARE: f32 = 0.02;
-
 /// What the templates say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Opinion {
@@ -73,7 +70,7 @@ pub fn opinion(
             break;
         }
     }
-    Ok(trial.verdict(answer))
+    Ok(trial.verdict())
 }
 
 /// One utterance being compared with one voice.
@@ -181,7 +178,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    fn verdict(&self, answer: Option<&Sentence>) -> Opinion {
+    fn verdict(&self) -> Opinion {
         let sorted = self.by_distance();
         let Some(&(best, least)) = sorted.first() else {
             return Opinion::Unclear(f32::INFINITY);
@@ -189,9 +186,7 @@ impl<'a> Trial<'a> {
         if least >= CLEAR_DISTANCE {
             return Opinion::Unclear(least);
         }
-        // PocketSphinx chooses where the templates are as good as equal.
-        let equal = answer.filter(|answer| self.of(answer) <= least * (1.0 + MARGIN_SHARE));
-        Opinion::Clear(equal.unwrap_or(best).clone(), least)
+        Opinion::Clear(best.clone(), least)
     }
 }
 
