@@ -44,7 +44,7 @@ lab-test: setup lab-setup ## only the tests that call through a real Asterisk
 	cargo build --workspace --bins
 	cargo test --test 'lab_*'
 
-bench: ## what stages cost, frames on time under load, tail latency; in ten minutes
+bench: ## what stages cost, frames on time under load, tail latency; 10 to 20 minutes
 	tools/setup.sh build
 	cargo build --release -p diglot -p rtp-blaster --bins
 	cargo bench --bench stages --bench rings -- --noplot

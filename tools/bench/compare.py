@@ -40,7 +40,8 @@ How they are made comparable
 - Diglot: `diglot run` with the loop engine, u-law both ways: codec, resampling, WebSocket out and
   back, playout buffer, all in its one process. Latency has the playout buffer in it.
 - relay and load are SCHED_FIFO where allowed; rtpengine's threads and Diglot's tiles too.
-- Only runs that the load calls acceptable say anything about timing; CPU and counts always do.
+- Timing is of the runs that the load calls acceptable, of all (and then says little) where the
+  last column begins with 0; CPU and missing frames are of all runs.
 """
 HEADINGS = (
     ("program", 22),
@@ -327,10 +328,12 @@ def summary(reports, passages):
 
 
 def print_row(name, runs):
-    """One program's medians."""
+    """One program's medians: of timing, over the acceptable runs where there are any."""
+    timed = [run for run in runs if run["acceptable"]] or runs
     cells = [name]
     for key in ("cpu", "p50", "p99", "p99_9", "latency_p50", "latency_p99"):
-        values = [run[key] for run in runs if run[key] is not None]
+        judged = runs if key == "cpu" else timed
+        values = [run[key] for run in judged if run[key] is not None]
         cells.append(f"{statistics.median(values):.2f}" if values else "-")
     cells.append(f"{statistics.median(run['missing'] for run in runs):g}")
     cells.append(f"{sum(run['acceptable'] for run in runs)}/{len(runs)}")
