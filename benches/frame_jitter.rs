@@ -2,8 +2,9 @@
 //! that does nothing else, idle and while the translator does not move at all.
 //!
 //! `cargo bench --bench frame_jitter -- --seconds 60 --legs 2,500` measures longer and otherwise.
-//! Each row is a run that is *acceptable* for judging timing, after a few tries at most; missing and
-//! doubled frames are those of all tries. The control is to be subtracted: what it shows is the machine's and the load's.
+//! Each row is a run that is *acceptable* for judging timing, after a few tries at most; missing
+//! and doubled frames are those of all tries.
+//! The control is to be subtracted: what it shows is the machine's and the load's.
 
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
