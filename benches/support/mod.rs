@@ -43,6 +43,7 @@ pub(crate) fn main(name: &str, measured: &[usize], bench: impl FnOnce(&Arguments
     let given: Vec<String> = std::env::args().skip(1).collect();
     let is = |option: &str| given.iter().any(|argument| argument == option);
     if is("--bench") {
+        raise_descriptor_limit();
         match measurement(&given, measured) {
             Ok(arguments) => bench(&arguments),
             Err(problem) => {
@@ -61,6 +62,18 @@ pub(crate) fn main(name: &str, measured: &[usize], bench: impl FnOnce(&Arguments
         });
     }
     ExitCode::SUCCESS
+}
+
+/// Lets the programs have as many sockets as they may: two for each leg, where shells allow 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Refused, it shows as legs that are not interpreted.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn measurement(given: &[String], measured: &[usize]) -> Result<Arguments, String> {
