@@ -24,7 +24,7 @@ pub const QUEUE_DEADLINE: Duration = Duration::from_secs(5);
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Most bytes of WAV taken from a speech process: over five minutes at 22.05 kHz.
 const WAV_BYTES_MAX: u64 = 16 << 20;
-/// Most texts spoken by one process: together they stay well below [`WAV_BYTES_MAX`].
+/// Most texts spoken by one process: together they stay well below `WAV_BYTES_MAX`.
 pub const SPEAK_ALL_MAX: usize = 48;
 /// Pause between texts spoken by one process: longer than any inside a sentence.
 const PAUSE: Duration = Duration::from_millis(1500);
