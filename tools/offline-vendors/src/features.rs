@@ -227,8 +227,10 @@ mod tests {
         let said = |level| [tone(500.0, level, 2400), tone(1800.0, level, 2400)].concat();
         let plain = features(&said(8000.0), 8000);
         let other = features(&[vec![0; 800], said(4000.0), vec![0; 1600]].concat(), 8000);
+        // A window that only touches the sound counts too, on either side of it.
+        let touching = 2 * (WINDOW_SAMPLES / HOP_SAMPLES);
         assert!(
-            plain.len().abs_diff(other.len()) <= 4,
+            plain.len().abs_diff(other.len()) <= touching,
             "{} {}",
             plain.len(),
             other.len()

@@ -152,9 +152,10 @@ mod tests {
         assert!(kept.iter().rev().zip(&made).all(|(a, b)| Arc::ptr_eq(a, b)));
         let fresh = Templates::new(book, Language::French, "fr");
         let alone = fresh.of(&sentences[1..2]).expect("voice");
-        // espeak-ng's flutter goes on from text to text, so they are near, not equal.
+        // espeak-ng's flutter goes on from text to text, so they are near, not equal: 0.4 to 0.6
+        // were seen, and other sentences lie beyond 4.9.
         let apart = distance(&alone[0], &made[1], f32::MAX).expect("near");
-        assert!(apart < 0.5, "{apart}");
+        assert!(apart < 1.0, "{apart}");
     }
 
     /// Goal: every filling of every phrase is there once, within the bound. Method: count by the
