@@ -4,8 +4,9 @@
 //! gateway     asterisk, call ─▷ tile (rx, tx) ◁─▷ link::client
 //! translator  link::server ─▶ interpreter ─▶ vendor
 //! ```
-//! Direction of imports: `main → topology → {tile, call, asterisk, link, translator}`;
-//! `tile → net, rt`; `translator → interpreter, vendor, link`. `call` and `interpreter` do no I/O.
+//! Direction of imports: `main → process → {gateway, translator}`,
+//! `gateway → {tile, call, asterisk, link, observe}`; `tile → {net, rt}`;
+//! `translator → {interpreter, vendor, link}`. `call` and `interpreter` do no I/O.
 //! Tiles never import `asterisk`, `link` or `vendor`: they meet in rings that carry
 //! `diglot_rt::msg`.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
