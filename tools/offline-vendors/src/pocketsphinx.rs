@@ -133,8 +133,9 @@ impl Decoder {
 
     /// Decodes one whole utterance at [`MODEL_RATE_HZ`]; `hypothesis` then tells what it was.
     ///
-    /// The answer depends on these samples alone, not on what was decoded before: the library
-    /// normalises over the utterance when it is given whole.
+    /// The answer depends on these samples alone, not on what was decoded before: each utterance is
+    /// a stream of its own, so the library forgets the noise it had learnt, and it normalises over
+    /// the utterance when it is given whole.
     ///
     /// # Errors
     /// [`DecoderError::Refused`] when the library fails; the decoder should then be dropped.
@@ -148,6 +149,7 @@ impl Decoder {
             let decoder = self.raw.as_ptr();
             let (audio, count) = (samples.as_ptr(), samples.len());
             [
+                ps_start_stream(decoder),
                 ps_start_utt(decoder),
                 ps_process_raw(decoder, audio, count, SEARCH_AT_ONCE, WHOLE_UTTERANCE),
                 ps_end_utt(decoder),
@@ -353,5 +355,6 @@ unsafe extern "C" {
         jsgf: *const c_char,
     ) -> c_int;
     fn ps_set_search(decoder: *mut PsDecoder, name: *const c_char) -> c_int;
+    fn ps_start_stream(decoder: *mut PsDecoder) -> c_int;
     fn ps_start_utt(decoder: *mut PsDecoder) -> c_int;
 }

@@ -263,3 +263,19 @@ fn english_out_of_the_book_is_refused() {
 fn french_out_of_the_book_is_refused() {
     check_refused(Language::French, &OUT_OF_BOOK_FRENCH, 2);
 }
+
+/// What was heard before, loud noise included, must not change what is heard now.
+#[test]
+fn an_utterance_is_heard_alike_whatever_came_before_it() {
+    let book = Arc::new(PhraseBook::built_in());
+    let recognizer = Recognizer::new(book, Language::English, 1).expect("engines are installed");
+    let say = |text| speak(text, Voice::of(Language::English), 16_000).expect("voice");
+    let phrase = say("Do you speak French?");
+    let first = recognizer.recognize(&phrase).expect("decoder");
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<i16> = (0..32_000).map(|_| random.i16(-8000..=8000)).collect();
+    for before in [noise, say("Please call the police.")] {
+        recognizer.recognize(&before).expect("decoder");
+        assert_eq!(recognizer.recognize(&phrase).expect("decoder"), first);
+    }
+}
