@@ -1,10 +1,14 @@
-//! The only file of this crate with `unsafe`: scheduling class and floating-point mode of a thread.
+//! The only file of this crate with `unsafe`: scheduling class and floating-point mode of a thread,
+//! and the one system call that receives many datagrams at once.
 //!
 //! Refusals are results, not failures: a thread without real-time priority still serves calls, and
 //! the caller reports it as *degraded*.
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Bits of MXCSR that make denormal results and operands zero (Intel SDM vol. 1, §10.2.3).
 #[cfg(target_arch = "x86_64")]
@@ -51,6 +55,98 @@ pub fn flush_denormals() {
             std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack));
             fpcr |= FPCR_FLUSH_TO_ZERO;
             std::arch::asm!("msr fpcr, {}", in(reg) fpcr, options(nomem, nostack));
+        }
+    }
+}
+
+/// Datagrams one [`receive_batch`] takes at most.
+pub const RECEIVE_BATCH_MAX: usize = 32;
+
+/// One received datagram: its bytes stand in the buffer of the same index.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Its length, cut to that of the buffer.
+    pub bytes: usize,
+}
+
+/// Receives as many datagrams as there are, at most [`RECEIVE_BATCH_MAX`], without waiting, and
+/// says how many came: one of `received` for each, in order. recvmmsg(2).
+///
+/// # Errors
+/// `WouldBlock` if there is none; whatever else the kernel reports about the socket.
+///
+/// # Real-time
+/// One system call; no allocation.
+pub fn receive_batch<const BYTES: usize>(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [[u8; BYTES]; RECEIVE_BATCH_MAX],
+    received: &mut [Received; RECEIVE_BATCH_MAX],
+) -> io::Result<usize> {
+    let mut sources =
+        [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; RECEIVE_BATCH_MAX];
+    let mut vectors = buffers.each_mut().map(|buffer| libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: BYTES,
+    });
+    // SAFETY: mmsghdr is plain old data of the C library; all zeros is its empty value.
+    let mut headers: [libc::mmsghdr; RECEIVE_BATCH_MAX] = unsafe { mem::zeroed() };
+    for ((header, vector), source) in headers.iter_mut().zip(&mut vectors).zip(&mut sources) {
+        header.msg_hdr.msg_name = source.as_mut_ptr().cast();
+        header.msg_hdr.msg_namelen = SOURCE_BYTES;
+        header.msg_hdr.msg_iov = vector;
+        header.msg_hdr.msg_iovlen = 1;
+    }
+    // SAFETY: every header points to one vector over one whole buffer and to one address of the
+    // length it names, all on this stack or borrowed mutably until after the call; the count is the
+    // array's. No time-out is given, so the pointer may be null.
+    let count = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            RECEIVE_BATCH_MAX as libc::c_uint,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+        )
+    };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    for index in 0..count {
+        // SAFETY: the kernel wrote the source of each of the first `count` datagrams.
+        let source = unsafe { socket_address(&sources[index]) };
+        received[index] = Received {
+            source,
+            bytes: headers[index].msg_len as usize,
+        };
+    }
+    Ok(count)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "128 bytes")]
+const SOURCE_BYTES: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+/// The address of an internet socket; the unspecified one for any other family, which no leg has.
+///
+/// # Safety
+/// The kernel has written the address.
+unsafe fn socket_address(source: &MaybeUninit<libc::sockaddr_storage>) -> SocketAddr {
+    let source = source.as_ptr();
+    // SAFETY: every address begins with its family, and a written one is as long as its family
+    // says; the storage is large and aligned enough for each.
+    unsafe {
+        match libc::c_int::from((*source).ss_family) {
+            libc::AF_INET => {
+                let v4 = &*source.cast::<libc::sockaddr_in>();
+                let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+                SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into()
+            }
+            libc::AF_INET6 => {
+                let v6 = &*source.cast::<libc::sockaddr_in6>();
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                let port = u16::from_be(v6.sin6_port);
+                SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into()
+            }
+            _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into(),
         }
     }
 }

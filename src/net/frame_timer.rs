@@ -1,12 +1,12 @@
-//! The frame clock's alarm: a timerfd armed once with an absolute start and a 20 ms period.
+//! An alarm on an absolute grid: a timerfd armed once with its start and its period.
 //!
-//! mio rounds its time-out up to whole milliseconds, so it cannot be the frame clock; a thread that
-//! only serves the frame clock needs no mio.
+//! mio rounds its time-out up to whole milliseconds, so it can be neither the frame clock nor the
+//! rx tile's pace under load; a thread that waits for one of these alone needs no mio.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-use diglot_rt::units::{FRAME_US, Micros};
+use diglot_rt::units::Micros;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -15,19 +15,19 @@ use rustix::time::{
 const US_PER_SECOND: u64 = 1_000_000;
 const NS_PER_US: u64 = 1_000;
 
-/// An absolute 20 ms timer.
+/// An absolute, periodic timer.
 #[derive(Debug)]
 pub struct FrameTimer(OwnedFd);
 
 impl FrameTimer {
-    /// A timer that first fires at `epoch` and every 20 ms from then on.
+    /// A timer that first fires at `epoch` and then once in each `period_us`.
     ///
     /// # Errors
     /// Whatever the kernel refuses.
-    pub fn starting_at(epoch: Micros) -> io::Result<Self> {
+    pub fn starting_at(epoch: Micros, period_us: u64) -> io::Result<Self> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         let schedule = Itimerspec {
-            it_interval: timespec(Micros(FRAME_US)),
+            it_interval: timespec(Micros(period_us)),
             it_value: timespec(epoch),
         };
         timerfd_settime(&fd, TimerfdTimerFlags::ABSTIME, &schedule)?;
@@ -64,13 +64,15 @@ mod tests {
     //! Goal: the timer fires on its absolute grid, and a late reader does not get a second alarm
     //! for the same slot. Method: real time, lower bounds only.
 
+    use diglot_rt::units::FRAME_US;
+
     use super::*;
     use crate::net::clock;
 
     #[test]
     fn never_fires_before_its_deadline() {
         let epoch = clock::now().plus_ms(5);
-        let timer = FrameTimer::starting_at(epoch).unwrap();
+        let timer = FrameTimer::starting_at(epoch, FRAME_US).unwrap();
         for slot in 0..3 {
             timer.wait().unwrap();
             assert!(

@@ -3,7 +3,7 @@
 //! One loop for all of them: [`spawn`] sets the thread up (core, scheduling class, denormals), says
 //! once what was refused, and then calls [`Tile::turn`] until it is told to stop. From the first
 //! turn on a tile allocates nothing, takes no lock, logs nothing and waits on one thing only: mio
-//! for [`rx`], the frame clock for [`tx`].
+//! (under load its pace) for [`rx`], the frame clock for [`tx`].
 //!
 //! A tile that panics or can no longer wait ends the process: half a media core is worse than none,
 //! and the service manager starts a whole one.
@@ -19,6 +19,7 @@ use crate::critical::{self, AbortOnPanic};
 use crate::sys;
 
 pub mod meters;
+pub mod rhythm;
 pub mod rx;
 pub mod tx;
 

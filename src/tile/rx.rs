@@ -3,12 +3,14 @@
 //! ```text
 //! mio ─▶ receive ─▶ routes (whose is it?) ─▶ stage::Decode ─▷ stage::Resample ─▷ link thread
 //! ```
-//! The uplink has no clock: a punctual packet is passed on as it comes. A short time-out of the
-//! wait lets the decode stage give a missing packet up and keep a silent phone's uplink alive.
+//! The uplink has no frame clock: a punctual packet is passed on as it comes, or under load with
+//! those of the same half millisecond (see [`rhythm`](super::rhythm)). A short time-out of the wait
+//! lets the decode stage give a missing packet up and keep a silent phone's uplink alive.
 //! Packets of strangers are counted and reported, never decoded.
 
 use std::io::{self, ErrorKind};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +26,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Tile;
 use super::meters::LegMeters;
+use super::rhythm::{PACED_PERIOD_US, Rhythm, Rhythms};
+use crate::net::batch::{Inbox, Left};
 use crate::net::clock;
+use crate::net::frame_timer::FrameTimer;
+use crate::sys::RECEIVE_BATCH_MAX;
 
 /// The token of the waker; sockets have their port's index.
 const WAKER: Token = Token(usize::MAX);
@@ -59,19 +65,27 @@ pub struct RxParts {
 pub struct RxTile {
     poll: Poll,
     ready: Events,
+    /// What is waited for under load instead.
+    pace: FrameTimer,
+    rhythms: Rhythms,
     sockets: Vec<RxSocket>,
-    routes: Routes,
+    inbox: Inbox,
+    intake: Intake,
     /// The route of the leg in each slot, for its removal.
     slots: Box<[Option<RxLeg>]>,
-    decode: Decode,
     resample: Resample,
     commands: Consumer<RxCommand>,
-    events: EventOutbox,
     link: Arc<Waker>,
+}
+
+/// From a datagram to its leg's stream.
+#[derive(Debug)]
+struct Intake {
+    routes: Routes,
+    decode: Decode,
+    events: EventOutbox,
     counts: Arc<RxCounts>,
     meters: Arc<LegMeters>,
-    /// One byte more than a datagram may have, so that a longer one shows.
-    datagram: Box<[u8; DATAGRAM_BYTES_MAX + 1]>,
 }
 
 #[derive(Debug)]
@@ -118,23 +132,28 @@ impl RxTile {
             });
         }
         let (decoded, to_resample) = RingBuffer::new(STAGE_RING_FRAMES);
+        let now = clock::now();
         let tile = Self {
             poll,
             ready: Events::with_capacity(RTP_PORTS_MAX + 1),
+            pace: FrameTimer::starting_at(now, PACED_PERIOD_US)?,
+            rhythms: Rhythms::new(now),
             sockets,
-            routes: Routes::new(parts.legs_max),
+            inbox: Inbox::new(),
+            intake: Intake {
+                routes: Routes::new(parts.legs_max),
+                decode: Decode::new(parts.legs_max, decoded),
+                events: EventOutbox {
+                    ring: parts.events,
+                    counts: Arc::clone(&parts.counts),
+                },
+                counts: parts.counts,
+                meters: parts.meters,
+            },
             slots: vec![None; parts.legs_max].into_boxed_slice(),
-            decode: Decode::new(parts.legs_max, decoded),
             resample: Resample::new(parts.legs_max, to_resample, parts.uplink),
             commands: parts.commands,
-            events: EventOutbox {
-                ring: parts.events,
-                counts: Arc::clone(&parts.counts),
-            },
             link: parts.link,
-            counts: parts.counts,
-            meters: parts.meters,
-            datagram: Box::new([0; DATAGRAM_BYTES_MAX + 1]),
         };
         Ok((tile, waker))
     }
@@ -151,14 +170,15 @@ impl RxTile {
     /// Takes a leg in. The control thread gives a slot and a source to one leg at a time, so only a
     /// mistake of ours can be refused here; it shows as a leg without sound and in the counters.
     fn add(&mut self, now: Micros, leg: RxLeg) {
-        let is_taken = self.decode.add_leg(&leg).is_ok()
+        let intake = &mut self.intake;
+        let is_taken = intake.decode.add_leg(&leg).is_ok()
             && self.resample.add_leg(&leg).is_ok()
-            && self.routes.insert(leg.port, leg.source, leg.leg).is_ok();
+            && intake.routes.insert(leg.port, leg.source, leg.leg).is_ok();
         match self.slots.get_mut(usize::from(leg.leg.slot)) {
             Some(slot) if is_taken => *slot = Some(leg),
-            _ => self.counts.count(RxCount::LegRefused),
+            _ => intake.counts.count(RxCount::LegRefused),
         }
-        self.meters.received(leg.leg, now);
+        intake.meters.received(leg.leg, now);
     }
 
     fn remove(&mut self, leg: LegId) {
@@ -166,84 +186,111 @@ impl RxTile {
             && slot.is_some_and(|owner| owner.leg == leg)
             && let Some(owner) = slot.take()
         {
-            self.routes.remove(owner.port, owner.source);
+            self.intake.routes.remove(owner.port, owner.source);
         }
-        self.decode.remove_leg(leg);
+        self.intake.decode.remove_leg(leg);
         self.resample.remove_leg(leg);
     }
 
-    /// Reads what a socket holds, a bounded number of datagrams.
-    fn receive(&mut self, now: Micros, index: usize) {
-        for _ in 0..RX_BATCH_MAX {
-            let (length, source) =
-                match self.sockets[index].socket.recv_from(&mut self.datagram[..]) {
-                    Ok(received) => received,
-                    Err(error) => {
-                        if error.kind() != ErrorKind::WouldBlock {
-                            self.counts.count(RxCount::SocketError);
-                        }
-                        self.sockets[index].is_readable = false;
-                        return;
-                    }
-                };
-            self.counts.count(RxCount::Datagram);
-            // RTP_PORTS_MAX fits a byte.
-            #[allow(clippy::cast_possible_truncation)]
-            let port = PortIndex(index as u8);
-            match self.routes.get(port, source) {
-                Some(leg) => self.accept(now, leg, length),
-                None => self.refuse(RxEvent::UnknownSource { port, source }, length),
+    /// Waits for what wakes the tile and marks the sockets that may hold something.
+    fn wait(&mut self) -> io::Result<()> {
+        let has_more = self.sockets.iter().any(|socket| socket.is_readable);
+        match self.rhythms.current() {
+            Rhythm::Paced if has_more => {}
+            Rhythm::Paced => {
+                self.pace.wait()?;
+                for socket in &mut self.sockets {
+                    socket.is_readable = true;
+                }
             }
+            Rhythm::OnArrival => {
+                let patience = if has_more { Duration::ZERO } else { PATIENCE };
+                match self.poll.poll(&mut self.ready, Some(patience)) {
+                    Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                    _ => {}
+                }
+                for event in &self.ready {
+                    if let Some(socket) = self.sockets.get_mut(event.token().0) {
+                        socket.is_readable = true;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what a socket holds, at most [`RX_BATCH_MAX`] datagrams, and says how many.
+    fn receive(&mut self, now: Micros, index: usize) -> u64 {
+        // RTP_PORTS_MAX fits a byte.
+        #[allow(clippy::cast_possible_truncation)]
+        let port = PortIndex(index as u8);
+        let (socket, intake) = (&mut self.sockets[index], &mut self.intake);
+        let mut datagrams = 0;
+        for _ in 0..RX_BATCH_MAX / RECEIVE_BATCH_MAX {
+            let received = self
+                .inbox
+                .receive(socket.socket.as_fd(), |source, datagram| {
+                    datagrams += 1;
+                    intake.take(now, port, source, datagram);
+                });
+            if received.is_err() {
+                intake.counts.count(RxCount::SocketError);
+            }
+            // An error is told once and says nothing about what waits behind it.
+            if matches!(received, Ok(Left::Nothing)) {
+                socket.is_readable = false;
+                break;
+            }
+        }
+        intake.counts.add(RxCount::Datagram, datagrams);
+        datagrams
+    }
+}
+
+impl Intake {
+    fn take(&mut self, now: Micros, port: PortIndex, source: SocketAddr, datagram: &[u8]) {
+        match self.routes.get(port, source) {
+            Some(leg) => self.accept(now, leg, datagram),
+            None => self.refuse(RxEvent::UnknownSource { port, source }, datagram),
         }
     }
 
-    fn accept(&mut self, now: Micros, leg: LegId, length: usize) {
-        if length > DATAGRAM_BYTES_MAX {
+    fn accept(&mut self, now: Micros, leg: LegId, datagram: &[u8]) {
+        if datagram.len() > DATAGRAM_BYTES_MAX {
             self.counts.count(RxCount::DropMalformed);
             return;
         }
         self.meters.received(leg, now);
-        let (datagram, events) = (&self.datagram[..length], &mut self.events);
+        let events = &mut self.events;
         self.decode
             .receive(now, leg, datagram, &self.counts, |event| events.push(event));
     }
 
-    fn refuse(&mut self, event: RxEvent, length: usize) {
-        if length > DATAGRAM_BYTES_MAX || rtp::Packet::parse(&self.datagram[..length]).is_err() {
+    fn refuse(&mut self, event: RxEvent, datagram: &[u8]) {
+        if datagram.len() > DATAGRAM_BYTES_MAX || rtp::Packet::parse(datagram).is_err() {
             self.counts.count(RxCount::DropMalformed);
             return;
         }
         self.counts.count(RxCount::DropUnknownSource);
         self.events.push(event);
     }
-
-    fn patience(&self) -> Duration {
-        let has_more = self.sockets.iter().any(|socket| socket.is_readable);
-        if has_more { Duration::ZERO } else { PATIENCE }
-    }
 }
 
 impl Tile for RxTile {
     fn turn(&mut self) -> io::Result<()> {
-        let patience = self.patience();
-        match self.poll.poll(&mut self.ready, Some(patience)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
-        for event in &self.ready {
-            if let Some(socket) = self.sockets.get_mut(event.token().0) {
-                socket.is_readable = true;
-            }
-        }
+        self.wait()?;
         let now = clock::now();
         self.obey(now);
+        let mut datagrams = 0;
         for index in 0..self.sockets.len() {
             if self.sockets[index].is_readable {
-                self.receive(now, index);
+                datagrams += self.receive(now, index);
             }
         }
-        self.decode.tick(now, &self.counts);
-        if self.resample.step(STAGE_RING_FRAMES, &self.counts) > 0 {
+        self.rhythms.note(now, datagrams);
+        let intake = &mut self.intake;
+        intake.decode.tick(now, &intake.counts);
+        if self.resample.step(STAGE_RING_FRAMES, &intake.counts) > 0 {
             // A wake-up that fails only delays the frames to the link thread's own next turn.
             let _ = self.link.wake();
         }

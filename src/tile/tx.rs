@@ -15,9 +15,11 @@ use diglot_rt::msg::{DownlinkFrame, TxCommand, TxEvent};
 use diglot_rt::stage::{Encode, Playout};
 use diglot_rt::stats::{TxCount, TxCounts};
 use diglot_rt::time::FrameClock;
+use diglot_rt::units::FRAME_US;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Tile;
+use crate::net::batch::Outbox;
 use crate::net::clock;
 use crate::net::frame_timer::FrameTimer;
 
@@ -43,12 +45,34 @@ pub struct TxParts {
 pub struct TxTile {
     timer: FrameTimer,
     clock: FrameClock,
-    sockets: Vec<UdpSocket>,
+    ports: Vec<Port>,
     playout: Playout,
     encode: Encode,
     commands: Consumer<TxCommand>,
     events: Producer<TxEvent>,
     counts: Arc<TxCounts>,
+}
+
+/// A socket and what is about to leave it.
+#[derive(Debug)]
+struct Port {
+    socket: UdpSocket,
+    outbox: Outbox,
+}
+
+impl Port {
+    fn new(socket: UdpSocket) -> Self {
+        Self {
+            socket,
+            outbox: Outbox::new(),
+        }
+    }
+
+    fn send(&mut self, counts: &TxCounts) {
+        let sent = self.outbox.send(&self.socket);
+        counts.add(TxCount::Packet, sent.packets);
+        counts.add(TxCount::SocketError, sent.refused);
+    }
 }
 
 impl TxTile {
@@ -63,9 +87,9 @@ impl TxTile {
         let epoch = clock::now().plus_frames(1);
         let (played, to_encode) = RingBuffer::new(STAGE_RING_FRAMES);
         Ok(Self {
-            timer: FrameTimer::starting_at(epoch)?,
+            timer: FrameTimer::starting_at(epoch, FRAME_US)?,
             clock: FrameClock::new(epoch),
-            sockets: parts.sockets,
+            ports: parts.sockets.into_iter().map(Port::new).collect(),
             playout: Playout::new(parts.legs_max, parts.downlink, played),
             encode: Encode::new(parts.legs_max, to_encode),
             commands: parts.commands,
@@ -104,15 +128,15 @@ impl Tile for TxTile {
         self.obey();
         self.playout.collect(LINK_RING_FRAMES, &self.counts);
         self.playout.tick(tick, &self.counts);
-        let (sockets, events, counts) = (&self.sockets, &mut self.events, &self.counts);
+        let (ports, events, counts) = (&mut self.ports, &mut self.events, &self.counts);
         self.encode.step(
             STAGE_RING_FRAMES,
             counts,
             |port, destination, packet, sent| {
-                let socket = &sockets[usize::from(port.0)];
-                match socket.send_to(packet, destination) {
-                    Ok(_) => counts.count(TxCount::Packet),
-                    Err(_) => counts.count(TxCount::SocketError),
+                let port = &mut ports[usize::from(port.0)];
+                port.outbox.push(destination, packet);
+                if port.outbox.is_full() {
+                    port.send(counts);
                 }
                 if let Some(utterance) = sent.begins {
                     let (leg, at) = (sent.leg, clock::now());
@@ -125,6 +149,9 @@ impl Tile for TxTile {
                 }
             },
         );
+        for port in ports {
+            port.send(counts);
+        }
         Ok(())
     }
 }

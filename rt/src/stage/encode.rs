@@ -15,7 +15,7 @@ use crate::units::FRAME_SAMPLES_MAX;
 use crate::wire::rtp::{HEADER_BYTES, Marker, Repr, RtpTimestamp, Seq};
 
 /// Bytes of the longest packet sent: 20 ms of two-byte samples at 16 kHz.
-const PACKET_BYTES_MAX: usize = HEADER_BYTES + 2 * FRAME_SAMPLES_MAX;
+pub const PACKET_BYTES_MAX: usize = HEADER_BYTES + 2 * FRAME_SAMPLES_MAX;
 
 /// What a packet handed over to be sent carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,6 +12,6 @@ mod playout;
 mod resample;
 
 pub use decode::Decode;
-pub use encode::{Encode, SentFrame};
+pub use encode::{Encode, PACKET_BYTES_MAX, SentFrame};
 pub use playout::Playout;
 pub use resample::Resample;
