@@ -11,6 +11,7 @@ use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UplinkFrame,
     UtteranceId,
 };
+use diglot_rt::phases::Phase;
 use diglot_rt::stage::{Decode, Encode, Playout, Resample};
 use diglot_rt::stats::{RxCounts, TxCounts};
 use diglot_rt::testing::meter::tone;
@@ -197,7 +198,7 @@ impl Downlink {
                 first_timestamp: 0,
                 comfort: Comfort::Silence,
             };
-            playout.add_leg(&leg).expect("a free slot");
+            playout.add_leg(&leg, Phase(0)).expect("a free slot");
             encode.add_leg(&leg).expect("a free slot");
         }
         let rate = SampleRate::Hz16000;
@@ -232,7 +233,7 @@ impl Downlink {
         self.slot += 1;
         let playout = timed(|| {
             self.playout.collect(STAGE_RING_FRAMES, &self.counts);
-            self.playout.tick(tick, &self.counts);
+            self.playout.tick(Phase(0), tick, &self.counts);
         });
         let mut packets = 0;
         let encode = timed(|| {

@@ -27,7 +27,7 @@ use mio::{Poll, Token, Waker};
 
 /// Legs, of every codec in turn.
 const LEGS: u16 = 96;
-/// Turns of the frame clock: 4 s, 9 600 frames each way.
+/// Turns of the frame clock: 4 s, 19 200 frames each way.
 const TICKS: u32 = 200;
 const WARM_UP_TICKS: u32 = 5;
 

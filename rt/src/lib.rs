@@ -19,6 +19,7 @@
 //! | [`playout`], [`depth`] | bursts of speech | one frame on every tick |
 //! | [`codec`], [`dsp`] | payload | samples at 16 kHz, and back |
 //! | [`stage`] | all of this | four steps that a tile takes in turn |
+//! | [`phases`] | the frame clock | turns, so that many legs do not wait for each other |
 //! | [`pool`] | a leg's name | its place, reserved at set-up |
 //!
 //! [`units`], [`time`], [`limits`], [`msg`] and [`stats`] are the words they share. Imports point
@@ -89,6 +90,7 @@ pub mod fuzzing;
 pub mod keys;
 pub mod limits;
 pub mod msg;
+pub mod phases;
 pub mod playout;
 pub mod pool;
 pub mod reorder;

@@ -67,6 +67,14 @@ pub const PLAYOUT_START_TICKS_MAX: u32 = 3;
 /// Ticks without audio after which an utterance that was never ended counts as ended: 1 s.
 pub const PLAYOUT_HOLE_TICKS_MAX: u32 = 50;
 
+/// Turns within a frame's time over which the legs of a tx tile are spread: one every 2 ms, so that
+/// 500 legs are served 50 at a time, within half a millisecond.
+pub const PHASES: u8 = 10;
+
+/// Legs a phase takes before the next one is opened: about a quarter of a millisecond's work, well
+/// worth a wake-up.
+pub const PHASE_LEGS: usize = 25;
+
 /// A tick served later than this counts as late, in microseconds: what a shared machine's scheduler
 /// does now and then, and a tenth of what a phone's buffer bears.
 pub const TICK_LATE_US: u64 = 1000;
@@ -85,4 +93,5 @@ const _: () = {
     assert!(FEED_LEAD_FRAMES < PLAYOUT_FRAMES_MAX);
     assert!(REORDER_PACKETS_MAX as u64 * FRAME_MS as u64 >= REORDER_WAIT_MS_MAX);
     assert!(LEGS_MAX <= u16::MAX as usize);
+    assert!(FRAME_MS.is_multiple_of(PHASES as u32));
 };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! places  [ leg 0 | free | leg 2 | … ]   by LegId::slot
-//! live    [ 2, 0 ]                        the slots in use, dense, in no order
+//! live    [ 2, 0 ]                        the slots in use, dense, in no order, for each group
 //! ```
 //! Finding, adding and removing take constant time; a walk costs what lives, not what could. The
 //! generation in [`LegId`] keeps a name of the past from finding the present owner of a slot.
@@ -40,7 +40,8 @@ impl core::error::Error for AddError {}
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,
-    /// Where this slot stands in `live`.
+    group: u8,
+    /// Where this slot stands in its group's list.
     position: usize,
     value: T,
 }
@@ -49,29 +50,38 @@ struct Place<T> {
 #[derive(Debug)]
 pub struct Legs<T> {
     places: Box<[Option<Place<T>>]>,
-    /// Never grows beyond the capacity reserved at `new`, one for each place.
-    live: Vec<u16>,
+    /// By group. None grows beyond the capacity reserved at `new`, one for each place.
+    live: Box<[Vec<u16>]>,
 }
 
 impl<T> Legs<T> {
     /// Bytes reserved for each leg.
     pub const BYTES_PER_LEG: usize = size_of::<Option<Place<T>>>() + size_of::<u16>();
 
-    /// Places for slots 0 .. `legs_max`.
+    /// Places for slots 0 .. `legs_max`, all in one group.
+    ///
+    /// # Real-time
+    /// Set-up only: allocates all it will ever need.
+    pub fn new(legs_max: usize) -> Self {
+        Self::with_groups(legs_max, 1)
+    }
+
+    /// Places for slots 0 .. `legs_max`, whose legs are walked in groups 0 .. `groups`.
     ///
     /// # Real-time
     /// Set-up only: allocates all it will ever need.
     #[expect(clippy::disallowed_methods, reason = "set-up")]
-    pub fn new(legs_max: usize) -> Self {
+    pub fn with_groups(legs_max: usize, groups: u8) -> Self {
         let mut places = Vec::with_capacity(legs_max);
         places.resize_with(legs_max, || None);
+        let live = (0..groups.max(1)).map(|_| Vec::with_capacity(legs_max));
         Self {
             places: places.into_boxed_slice(),
-            live: Vec::with_capacity(legs_max),
+            live: live.collect(),
         }
     }
 
-    /// Takes a leg in.
+    /// Takes a leg in, in the first group.
     ///
     /// # Errors
     /// [`AddError`] if there is no such slot or it is taken.
@@ -79,6 +89,17 @@ impl<T> Legs<T> {
     /// # Real-time
     /// Wait-free, no allocation.
     pub fn add(&mut self, leg: LegId, value: T) -> Result<(), AddError> {
+        self.add_to(0, leg, value)
+    }
+
+    /// Takes a leg in; a group that there is not is the last one.
+    ///
+    /// # Errors
+    /// [`AddError`] if there is no such slot or it is taken.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn add_to(&mut self, group: u8, leg: LegId, value: T) -> Result<(), AddError> {
         let place = self
             .places
             .get_mut(usize::from(leg.slot))
@@ -86,17 +107,20 @@ impl<T> Legs<T> {
         if place.is_some() {
             return Err(AddError::SlotTaken);
         }
-        let position = self.live.len();
+        #[expect(clippy::cast_possible_truncation, reason = "at most u8::MAX groups")]
+        let group = group.min(self.live.len() as u8 - 1);
+        let live = &mut self.live[usize::from(group)];
         *place = Some(Place {
             generation: leg.generation,
-            position,
+            group,
+            position: live.len(),
             value,
         });
         #[expect(
             clippy::disallowed_methods,
             reason = "one live entry per place: within capacity"
         )]
-        self.live.push(leg.slot);
+        live.push(leg.slot);
         Ok(())
     }
 
@@ -107,8 +131,9 @@ impl<T> Legs<T> {
     pub fn remove(&mut self, leg: LegId) -> Option<T> {
         self.find_mut(leg)?;
         let place = self.places[usize::from(leg.slot)].take()?;
-        self.live.swap_remove(place.position);
-        if let Some(&moved) = self.live.get(place.position)
+        let live = &mut self.live[usize::from(place.group)];
+        live.swap_remove(place.position);
+        if let Some(&moved) = live.get(place.position)
             && let Some(moved) = &mut self.places[usize::from(moved)]
         {
             moved.position = place.position;
@@ -130,22 +155,34 @@ impl<T> Legs<T> {
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs.
     pub fn for_each(&mut self, mut visit: impl FnMut(LegId, &mut T)) {
-        for &slot in &self.live {
+        for group in 0..self.live.len() {
+            self.walk(group, &mut visit);
+        }
+    }
+
+    /// Shows every live leg of one group to `visit`.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation; cost by live legs of the group.
+    pub fn for_each_in(&mut self, group: u8, mut visit: impl FnMut(LegId, &mut T)) {
+        self.walk(usize::from(group), &mut visit);
+    }
+
+    fn walk(&mut self, group: usize, visit: &mut impl FnMut(LegId, &mut T)) {
+        let Some(live) = self.live.get(group) else {
+            return;
+        };
+        for &slot in live {
             if let Some(place) = &mut self.places[usize::from(slot)] {
-                visit(
-                    LegId {
-                        slot,
-                        generation: place.generation,
-                    },
-                    &mut place.value,
-                );
+                let generation = place.generation;
+                visit(LegId { slot, generation }, &mut place.value);
             }
         }
     }
 
     /// How many live.
-    pub const fn live(&self) -> usize {
-        self.live.len()
+    pub fn live(&self) -> usize {
+        self.live.iter().map(Vec::len).sum()
     }
 }
 
@@ -157,6 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     const LEGS: u16 = 6;
+    const GROUPS: u8 = 3;
 
     proptest! {
         /// Goal: the pool is a map with generations. Method: random operations beside a `BTreeMap`.
@@ -164,7 +202,7 @@ mod tests {
         fn random_operations_agree_with_a_map(
             operations in prop::collection::vec((0..3u8, 0..LEGS + 2, 0..3u32), 0..200)
         ) {
-            let mut legs = Legs::new(usize::from(LEGS));
+            let mut legs = Legs::with_groups(usize::from(LEGS), GROUPS);
             let mut model = BTreeMap::<u16, (u32, usize)>::new();
             for (n, (operation, slot, generation)) in operations.into_iter().enumerate() {
                 let leg = LegId { slot, generation };
@@ -179,7 +217,9 @@ mod tests {
                         } else {
                             Err(AddError::SlotTaken)
                         };
-                        prop_assert_eq!(legs.add(leg, n), expected);
+                        #[expect(clippy::cast_possible_truncation, reason = "below GROUPS")]
+                        let group = (n % usize::from(GROUPS)) as u8;
+                        prop_assert_eq!(legs.add_to(group, leg, n), expected);
                     }
                     1 => {
                         prop_assert_eq!(legs.remove(leg), known);
@@ -195,6 +235,11 @@ mod tests {
                 });
                 prop_assert_eq!(&seen, &model);
                 prop_assert_eq!(legs.live(), model.len());
+                for group in 0..GROUPS {
+                    legs.for_each_in(group, |_, value| {
+                        assert_eq!(*value % usize::from(GROUPS), usize::from(group));
+                    });
+                }
             }
         }
     }

@@ -34,6 +34,17 @@ impl FrameClock {
         self.epoch.plus_frames(self.next)
     }
 
+    /// Passes over what nobody waited for: the next slot is the first due at `now` or later.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub const fn skip_to(&mut self, now: Micros) {
+        let first = now.since(self.epoch).div_ceil(FRAME_US);
+        if first > self.next {
+            self.next = first;
+        }
+    }
+
     /// Serves the newest slot that is due at `now`, or none if the next is still ahead.
     ///
     /// # Real-time
@@ -100,6 +111,16 @@ mod tests {
             None,
             "no burst after the stall"
         );
+    }
+
+    #[test]
+    fn slots_passed_over_are_neither_served_nor_missed() {
+        let mut clock = FrameClock::new(EPOCH);
+        clock.skip_to(Micros(EPOCH.plus_frames(4).0 + 1));
+        assert_eq!(clock.next_deadline(), EPOCH.plus_frames(5));
+        clock.skip_to(EPOCH);
+        let tick = clock.wake(EPOCH.plus_frames(5)).expect("slot 5 is due");
+        assert_eq!((tick.slot, tick.missed), (5, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use diglot_rt::limits::{
     PLAYOUT_FRAMES_MAX, PLAYOUT_HOLE_TICKS_MAX, PLAYOUT_START_TICKS_MAX, TICK_LATE_US,
 };
 use diglot_rt::msg::{Codec, Comfort, LegId, Part, Sound, TxLeg, UtteranceId};
+use diglot_rt::phases::Phase;
 use diglot_rt::pool::AddError;
 use diglot_rt::stats::TxCount;
 use diglot_rt::testing::meter::{decibels, rms};
@@ -155,7 +156,7 @@ fn silence_holes_late_ticks_and_overruns_are_counted_apart() {
         late_us: TICK_LATE_US + 1,
         missed: 0,
     };
-    downlink.playout.tick(late, &downlink.counts);
+    downlink.playout.tick(Phase(0), late, &downlink.counts);
     let expected = [
         (TxCount::FrameIdle, 5),
         (TxCount::FrameSpeech, 2),
@@ -170,7 +171,7 @@ fn silence_holes_late_ticks_and_overruns_are_counted_apart() {
     // Nobody takes the frames away: the ring overruns, and that is counted as nothing else.
     let tick = Tick { late_us: 0, ..late };
     for _ in 0..support::RING + 1 {
-        downlink.playout.tick(tick, &downlink.counts);
+        downlink.playout.tick(Phase(0), tick, &downlink.counts);
     }
     assert_eq!(downlink.count(TxCount::DropRingFull), 2);
     assert_eq!(downlink.count(TxCount::TickLate), 1);
@@ -185,7 +186,7 @@ fn comfort_is_silence_or_noise_of_the_level_asked_for_and_never_loud() {
                 comfort: Comfort::Noise(Dbm0(level)),
                 ..tx_leg(LEG, codec)
             };
-            downlink.playout.add_leg(&leg).expect("free");
+            downlink.playout.add_leg(&leg, Phase(0)).expect("free");
             downlink.encode.add_leg(&leg).expect("free");
             let (mut decoder, mut heard) = (Decoder::new(codec), Vec::new());
             for slot in 0..100 {
@@ -278,7 +279,7 @@ fn only_what_asterisk_takes_back_can_be_sent() {
     let mut downlink = Downlink::empty();
     let leg = tx_leg(LEG, Codec::Slin16);
     assert_eq!(
-        downlink.playout.add_leg(&leg),
+        downlink.playout.add_leg(&leg, Phase(0)),
         Err(AddError::CodecNotStatic)
     );
     assert_eq!(downlink.encode.add_leg(&leg), Err(AddError::CodecNotStatic));
@@ -297,7 +298,7 @@ fn frames_of_an_ended_leg_are_counted_and_never_reach_its_heir() {
     downlink.encode.remove_leg(LEG);
     downlink
         .playout
-        .add_leg(&tx_leg(heir, Codec::Ulaw))
+        .add_leg(&tx_leg(heir, Codec::Ulaw), Phase(0))
         .expect("free again");
     downlink
         .encode

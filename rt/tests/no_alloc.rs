@@ -22,6 +22,7 @@ use diglot_rt::dsp::rate::{RATES, RateConverter};
 use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, TxLeg, UtteranceId,
 };
+use diglot_rt::phases::Phase;
 use diglot_rt::routes::Routes;
 use diglot_rt::stats::{RxCount, TxCount};
 use diglot_rt::testing::packets::Sender;
@@ -169,7 +170,7 @@ fn a_live_stream_with_drift_and_noise_never_touches_the_heap() {
             comfort: Comfort::Noise(Dbm0(-55)),
             ..tx_leg(LEG, codec)
         };
-        downlink.playout.add_leg(&leg).expect("free");
+        downlink.playout.add_leg(&leg, Phase(0)).expect("free");
         downlink.encode.add_leg(&leg).expect("free");
         let hum = vowel(SampleRate::Hz16000, 125.0, 9_000.0, 320);
         let mut frame = DownlinkFrame {
@@ -201,7 +202,7 @@ fn a_live_stream_with_drift_and_noise_never_touches_the_heap() {
                     late_us: 0,
                     missed: 0,
                 };
-                downlink.playout.tick(tick, &downlink.counts);
+                downlink.playout.tick(Phase(0), tick, &downlink.counts);
                 downlink
                     .encode
                     .step(RING, &downlink.counts, |_, _, packet, _| {
@@ -269,6 +270,7 @@ fn the_downlink_never_touches_the_heap() {
                 }
                 downlink.playout.collect(RING, &downlink.counts);
                 downlink.playout.tick(
+                    Phase(0),
                     Tick {
                         slot,
                         late_us: 0,
@@ -282,7 +284,7 @@ fn the_downlink_never_touches_the_heap() {
                         bytes += packet.len();
                     });
                 if slot % 100 == 0 {
-                    downlink.playout.add_leg(&other).expect("free");
+                    downlink.playout.add_leg(&other, Phase(0)).expect("free");
                     downlink.encode.add_leg(&other).expect("free");
                 } else if slot % 100 == 50 {
                     downlink.playout.remove_leg(other.leg);

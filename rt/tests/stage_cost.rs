@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use diglot_rt::limits::STAGE_RING_FRAMES;
 use diglot_rt::msg::{Codec, DownlinkFrame, LegId, Pace, Part, UtteranceId};
+use diglot_rt::phases::Phase;
 use diglot_rt::stage::{Decode, Encode, Playout, Resample};
 use diglot_rt::stats::{RxCounts, TxCounts};
 use diglot_rt::testing::meter::tone;
@@ -90,7 +91,9 @@ fn downlink(codec: Codec, speaks: bool) -> u128 {
     let mut playout = Playout::new(LEGS.into(), input, out);
     let mut encode = Encode::new(LEGS.into(), played);
     for leg in legs() {
-        playout.add_leg(&tx_leg(leg, codec)).expect("free");
+        playout
+            .add_leg(&tx_leg(leg, codec), Phase(0))
+            .expect("free");
         encode.add_leg(&tx_leg(leg, codec)).expect("free");
     }
     let sound = tone(SampleRate::Hz16000, 437.0, 9_000.0, 320);
@@ -118,7 +121,7 @@ fn downlink(codec: Codec, speaks: bool) -> u128 {
             late_us: 0,
             missed: 0,
         };
-        timed(&mut playing, || playout.tick(tick, &counts));
+        timed(&mut playing, || playout.tick(Phase(0), tick, &counts));
         timed(&mut encoding, || {
             encode.step(STAGE_RING_FRAMES, &counts, |_, _, packet, _| {
                 bytes += packet.len()

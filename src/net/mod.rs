@@ -2,5 +2,5 @@
 
 pub mod batch;
 pub mod clock;
-pub mod frame_timer;
+pub mod timer;
 pub mod udp;

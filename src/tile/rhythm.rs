@@ -3,14 +3,14 @@
 //!
 //! A wake-up costs more than the packet it is for. From about a hundred legs on, packets arrive
 //! more often than a recogniser could ever tell apart, so the tile collects those of
-//! [`PACED_PERIOD_US`] and hands them on together; the drivers of network cards do the same.
+//! half a millisecond and hands them on together; the drivers of network cards do the same.
 //! Pure: time is an argument.
 
 use diglot_rt::units::{FRAME_US, Micros};
 
 /// Time between two looks under load: a quarter of the bound on what the gateway adds to a packet
 /// on its way to the translator (2 ms).
-pub const PACED_PERIOD_US: u64 = 500;
+const PACED_PERIOD_US: u64 = 500;
 
 /// Datagrams in one frame's time from which on the looks are paced: as many legs, and about two a
 /// look, where collecting begins to pay.
@@ -26,6 +26,11 @@ pub enum Rhythm {
     OnArrival,
     /// The pace.
     Paced,
+}
+
+/// When sockets are looked at next while the looks are paced: on an absolute grid.
+pub fn next_look(now: Micros) -> Micros {
+    Micros((now.0 / PACED_PERIOD_US + 1) * PACED_PERIOD_US)
 }
 
 /// Chooses the rhythm by what arrives.

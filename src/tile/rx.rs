@@ -26,10 +26,10 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Tile;
 use super::meters::LegMeters;
-use super::rhythm::{PACED_PERIOD_US, Rhythm, Rhythms};
+use super::rhythm::{self, Rhythm, Rhythms};
 use crate::net::batch::{Inbox, Left};
 use crate::net::clock;
-use crate::net::frame_timer::FrameTimer;
+use crate::net::timer::Alarm;
 use crate::sys::RECEIVE_BATCH_MAX;
 
 /// The token of the waker; sockets have their port's index.
@@ -66,7 +66,7 @@ pub struct RxTile {
     poll: Poll,
     ready: Events,
     /// What is waited for under load instead.
-    pace: FrameTimer,
+    pace: Alarm,
     rhythms: Rhythms,
     sockets: Vec<RxSocket>,
     inbox: Inbox,
@@ -136,7 +136,7 @@ impl RxTile {
         let tile = Self {
             poll,
             ready: Events::with_capacity(RTP_PORTS_MAX + 1),
-            pace: FrameTimer::starting_at(now, PACED_PERIOD_US)?,
+            pace: Alarm::new()?,
             rhythms: Rhythms::new(now),
             sockets,
             inbox: Inbox::new(),
@@ -198,7 +198,7 @@ impl RxTile {
         match self.rhythms.current() {
             Rhythm::Paced if has_more => {}
             Rhythm::Paced => {
-                self.pace.wait()?;
+                self.pace.wait_until(rhythm::next_look(clock::now()))?;
                 for socket in &mut self.sockets {
                     socket.is_readable = true;
                 }

@@ -5,23 +5,24 @@
 //! ```
 //! What leaves is decided by the tick alone; arrivals only fill the playout buffers. A tick that
 //! comes late is late once, slots that were missed become a gap in the timestamps, never a burst.
+//! Many legs take turns within the 20 ms (see [`diglot_rt::phases`]).
 
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-use diglot_rt::limits::{LINK_RING_FRAMES, STAGE_RING_FRAMES};
+use diglot_rt::limits::{LINK_RING_FRAMES, PHASES, STAGE_RING_FRAMES};
 use diglot_rt::msg::{DownlinkFrame, TxCommand, TxEvent};
+use diglot_rt::phases::Phases;
 use diglot_rt::stage::{Encode, Playout};
 use diglot_rt::stats::{TxCount, TxCounts};
-use diglot_rt::time::FrameClock;
-use diglot_rt::units::FRAME_US;
+use diglot_rt::units::Micros;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Tile;
 use crate::net::batch::Outbox;
 use crate::net::clock;
-use crate::net::frame_timer::FrameTimer;
+use crate::net::timer::Alarm;
 
 /// What a tx tile is made of.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ pub struct TxParts {
 /// The tile; see the module.
 #[derive(Debug)]
 pub struct TxTile {
-    timer: FrameTimer,
-    clock: FrameClock,
+    alarm: Alarm,
+    phases: Phases,
     ports: Vec<Port>,
     playout: Playout,
     encode: Encode,
@@ -87,8 +88,8 @@ impl TxTile {
         let epoch = clock::now().plus_frames(1);
         let (played, to_encode) = RingBuffer::new(STAGE_RING_FRAMES);
         Ok(Self {
-            timer: FrameTimer::starting_at(epoch, FRAME_US)?,
-            clock: FrameClock::new(epoch),
+            alarm: Alarm::new()?,
+            phases: Phases::new(epoch),
             ports: parts.sockets.into_iter().map(Port::new).collect(),
             playout: Playout::new(parts.legs_max, parts.downlink, played),
             encode: Encode::new(parts.legs_max, to_encode),
@@ -98,36 +99,33 @@ impl TxTile {
         })
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self, now: Micros) {
         while let Ok(command) = self.commands.pop() {
             match command {
                 TxCommand::AddLeg(leg) => {
+                    let phase = self.phases.enter(now);
                     // The control thread gives a slot to one leg at a time, so only a mistake of
                     // ours can be refused here.
-                    if self.playout.add_leg(&leg).is_err() || self.encode.add_leg(&leg).is_err() {
+                    let is_taken = self.playout.add_leg(&leg, phase).is_ok();
+                    if !is_taken {
+                        self.phases.leave(phase);
+                    }
+                    if !is_taken || self.encode.add_leg(&leg).is_err() {
                         self.counts.count(TxCount::LegRefused);
                     }
                 }
                 TxCommand::RemoveLeg(leg) => {
-                    self.playout.remove_leg(leg);
+                    if let Some(phase) = self.playout.remove_leg(leg) {
+                        self.phases.leave(phase);
+                    }
                     self.encode.remove_leg(leg);
                 }
             }
         }
     }
-}
 
-impl Tile for TxTile {
-    fn turn(&mut self) -> io::Result<()> {
-        self.timer.wait()?;
-        let Some(tick) = self.clock.wake(clock::now()) else {
-            return Ok(());
-        };
-        self.counts.count(TxCount::Tick);
-        self.counts.add(TxCount::TickMissed, tick.missed);
-        self.obey();
-        self.playout.collect(LINK_RING_FRAMES, &self.counts);
-        self.playout.tick(tick, &self.counts);
+    /// Sends what the stages have made.
+    fn send(&mut self) {
         let (ports, events, counts) = (&mut self.ports, &mut self.events, &self.counts);
         self.encode.step(
             STAGE_RING_FRAMES,
@@ -151,6 +149,25 @@ impl Tile for TxTile {
         );
         for port in ports {
             port.send(counts);
+        }
+    }
+}
+
+impl Tile for TxTile {
+    fn turn(&mut self) -> io::Result<()> {
+        self.alarm.wait_until(self.phases.next_deadline())?;
+        let now = clock::now();
+        self.obey(now);
+        self.playout.collect(LINK_RING_FRAMES, &self.counts);
+        // Each phase once at most: commands are not kept waiting by a machine that is too slow.
+        for _ in 0..PHASES {
+            let Some((phase, tick)) = self.phases.wake(clock::now()) else {
+                break;
+            };
+            self.counts.count(TxCount::Tick);
+            self.counts.add(TxCount::TickMissed, tick.missed);
+            self.playout.tick(phase, tick, &self.counts);
+            self.send();
         }
         Ok(())
     }

@@ -201,7 +201,7 @@ impl Decode {
     }
 
     /// Legs taken in.
-    pub const fn live_legs(&self) -> usize {
+    pub fn live_legs(&self) -> usize {
         self.legs.live()
     }
 }

@@ -4,8 +4,9 @@
 use rtrb::{Consumer, Producer, PushError};
 
 use crate::dsp::resample::Downsampler;
-use crate::limits::TICK_LATE_US;
+use crate::limits::{PHASES, TICK_LATE_US};
 use crate::msg::{Comfort, DownlinkFrame, LegId, PlayFrame, Sound, TxLeg};
+use crate::phases::Phase;
 use crate::playout::{Heard, Played, Playout as Buffer, Pushed, Repair};
 use crate::pool::{AddError, Legs};
 use crate::stats::{TxCount, TxCounts};
@@ -14,6 +15,7 @@ use crate::units::{FRAME_SAMPLES_MAX, SampleRate};
 
 #[derive(Debug)]
 struct Leg {
+    phase: Phase,
     buffer: Buffer,
     rate: SampleRate,
     downsampler: Downsampler,
@@ -47,26 +49,28 @@ impl Playout {
     /// Set-up only: allocates all it will ever need.
     pub fn new(legs_max: usize, input: Consumer<DownlinkFrame>, out: Producer<PlayFrame>) -> Self {
         Self {
-            legs: Legs::new(legs_max),
+            legs: Legs::with_groups(legs_max, PHASES),
             input,
             out,
         }
     }
 
-    /// Takes a leg in: from the next tick on it has a frame on every one.
+    /// Takes a leg in: from its phase's next tick on it has a frame on every one.
     ///
     /// # Errors
     /// [`AddError`] if its slot is out of range or taken, or its codec cannot be sent.
     ///
     /// # Real-time
     /// Wait-free, no allocation.
-    pub fn add_leg(&mut self, leg: &TxLeg) -> Result<(), AddError> {
+    pub fn add_leg(&mut self, leg: &TxLeg, phase: Phase) -> Result<(), AddError> {
         if !leg.codec.is_static() {
             return Err(AddError::CodecNotStatic);
         }
-        self.legs.add(
+        self.legs.add_to(
+            phase.0,
             leg.leg,
             Leg {
+                phase,
                 buffer: Buffer::new(leg.comfort),
                 rate: leg.codec.sample_rate(),
                 downsampler: Downsampler::new(),
@@ -76,12 +80,12 @@ impl Playout {
         )
     }
 
-    /// Lets a leg go, with what it had still to hear.
+    /// Lets a leg go, with what it had still to hear, and says which phase it leaves.
     ///
     /// # Real-time
     /// Wait-free, no allocation.
-    pub fn remove_leg(&mut self, leg: LegId) {
-        self.legs.remove(leg);
+    pub fn remove_leg(&mut self, leg: LegId) -> Option<Phase> {
+        self.legs.remove(leg).map(|leg| leg.phase)
     }
 
     /// Moves at most `budget` frames from the ring to their legs and says how many there were.
@@ -107,20 +111,20 @@ impl Playout {
         ready
     }
 
-    /// Gives every live leg its frame of this tick.
+    /// Gives every live leg of a phase its frame of this tick.
     ///
     /// Counts late ticks, speech, silence, holes and repairs; [`TxCount::Tick`] and
     /// [`TxCount::TickMissed`] are the clock's owner's to count.
     ///
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs.
-    pub fn tick(&mut self, tick: Tick, counts: &TxCounts) {
+    pub fn tick(&mut self, phase: Phase, tick: Tick, counts: &TxCounts) {
         let out = &mut self.out;
         let mut wide = [0; FRAME_SAMPLES_MAX];
         if tick.late_us > TICK_LATE_US {
             counts.count(TxCount::TickLate);
         }
-        self.legs.for_each(|id, leg| {
+        self.legs.for_each_in(phase.0, |id, leg| {
             let Heard { played, repair } = leg.buffer.tick(&mut wide);
             count(played, repair, counts);
             let is_audible =
@@ -159,7 +163,7 @@ impl Playout {
     }
 
     /// Legs that get a frame on every tick.
-    pub const fn live_legs(&self) -> usize {
+    pub fn live_legs(&self) -> usize {
         self.legs.live()
     }
 }

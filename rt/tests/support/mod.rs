@@ -6,6 +6,7 @@ use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PlayFrame, PortIndex, RxEvent, RxLeg, Sound,
     TxLeg, UplinkFrame, UtteranceId,
 };
+use diglot_rt::phases::Phase;
 use diglot_rt::stage::{Decode, Encode, Playout, Resample, SentFrame};
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
 use diglot_rt::time::Tick;
@@ -123,7 +124,10 @@ impl Downlink {
     pub fn new(codec: Codec) -> Self {
         let mut downlink = Self::empty();
         let leg = tx_leg(LEG, codec);
-        downlink.playout.add_leg(&leg).expect("a free slot");
+        downlink
+            .playout
+            .add_leg(&leg, Phase(0))
+            .expect("a free slot");
         downlink.encode.add_leg(&leg).expect("a free slot");
         downlink
     }
@@ -154,6 +158,7 @@ impl Downlink {
     pub fn tick(&mut self, slot: u64) -> Vec<SentPacket> {
         self.playout.collect(RING, &self.counts);
         self.playout.tick(
+            Phase(0),
             Tick {
                 slot,
                 late_us: 0,
