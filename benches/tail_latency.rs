@@ -22,6 +22,7 @@ use diglot::config::{self, Command, Config, Sources};
 use diglot::gateway::Gateway;
 use diglot::link::BINARY_SUBPROTOCOL;
 use diglot::link::binary::{Frame, Header};
+use diglot_rt::msg::Pace;
 use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -310,6 +311,7 @@ fn say(shared: &Shared, leg: usize, at: Duration, utterance: u32, pcm: &[u8]) {
     let header = Header::TranslatedAudio {
         utterance,
         last: true,
+        pace: Pace::Stored,
         timestamp: 0,
     };
     let mut bytes = Vec::new();

@@ -18,6 +18,7 @@ use diglot::gateway::Gateway;
 use diglot::link::binary::{Frame, Header};
 use diglot::observe::link_counts::LinkCount;
 use diglot::translator::Translator;
+use diglot_rt::msg::Pace;
 use gateway_support::{Phone, config, talk_for, talk_until, tone, tone_file};
 use tungstenite::{Message, WebSocket};
 
@@ -216,11 +217,11 @@ fn words_for_a_partner_who_left_never_reach_the_next_one() {
 /// 100 ms of a tone as the translator sends it.
 fn speech(hz: f64) -> Vec<u8> {
     let pcm: Vec<u8> = tone(hz, 1_600).flat_map(i16::to_le_bytes).collect();
-    let (utterance, last, timestamp) = (1, false, 1);
     let header = Header::TranslatedAudio {
-        utterance,
-        last,
-        timestamp,
+        utterance: 1,
+        last: false,
+        pace: Pace::Stored,
+        timestamp: 1,
     };
     let mut bytes = Vec::new();
     Frame { header, pcm: &pcm }.encode(&mut bytes);

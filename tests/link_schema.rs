@@ -153,13 +153,14 @@ fn written() -> Vec<Message<'static>> {
             },
         })
     };
-    let speech = |utterance, last, pcm: &'static [u8]| {
+    let speech = |utterance, last, live, pcm: &'static [u8]| {
         Message::TranslatedAudio(TranslatedAudio {
             extension: "7777".into(),
             target_extension: "8888".into(),
             timestamp: 1_763_800_000_000,
             utterance,
             last,
+            live,
             data: Data::Bytes(pcm.into()),
         })
     };
@@ -172,8 +173,9 @@ fn written() -> Vec<Message<'static>> {
             sequence: u64::MAX,
             data: Data::Bytes((&[0, 255][..]).into()),
         }),
-        speech(0, false, &[]),
-        speech(u32::MAX, true, &[1, 2, 3, 4]),
+        speech(0, false, false, &[]),
+        speech(u32::MAX, true, false, &[1, 2, 3, 4]),
+        speech(1, false, true, &[1, 2]),
         Message::Transcript(caption("a\n\"b\"\u{1}", false)),
         Message::Translation(caption("", true)),
         trace(Outcome::Failed, None),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use diglot::link::binary::{Frame, Header};
 use diglot::translator::Count;
+use diglot_rt::msg::Pace;
 use serde_json::json;
 use translator_support::{Gateway, http, noise, pcm_of, start_loop, wait_until};
 use tungstenite::Message;
@@ -33,6 +34,7 @@ fn text_audio_comes_back_in_order_and_byte_for_byte() {
             );
             assert_eq!(back["timestamp"], 1_000_000 + sequence * 20);
             assert_eq!(back["utterance"], 1);
+            assert_eq!(back["live"], true);
             assert_eq!(pcm_of(&back), noise(sequence as u64, length));
         }
     }
@@ -57,6 +59,7 @@ fn binary_audio_comes_back_in_order_and_byte_for_byte() {
             Header::TranslatedAudio {
                 utterance: 1,
                 last: false,
+                pace: Pace::Live,
                 timestamp
             }
         );

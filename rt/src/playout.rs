@@ -8,7 +8,9 @@
 //!
 //! Speech that was stored is heard as it is. For a live stream, paced by another clock, the buffer
 //! is kept as deep as [`Depth`] wishes: in its pauses a quiet frame is left out or said twice, and
-//! if it has none, one period of its sound.
+//! if it has none, one period of its sound. More of it than fits, or than is needed when it begins,
+//! was held up somewhere: all but the newest frames are given up at once, since nobody who speaks
+//! with another wants to hear what was said a second ago.
 //!
 //! ```text
 //!            enough buffered               buffer empty
@@ -62,6 +64,8 @@ pub struct Heard {
     pub played: Played,
     /// What was done to it.
     pub repair: Option<Repair>,
+    /// Frames of live audio given up before it, as too old.
+    pub given_up: u32,
 }
 
 /// What became of a frame.
@@ -100,6 +104,8 @@ pub struct Playout {
     /// Samples of the first frame that were heard already, in 0 .. [`FRAME_SAMPLES_MAX`].
     offset: usize,
     depth: Depth,
+    /// Whether more live audio has come since the last tick than the buffer holds.
+    is_flooded: bool,
     state: State,
     /// The end of the frame played last.
     tail: Tail,
@@ -125,6 +131,7 @@ impl Playout {
             len: 0,
             offset: 0,
             depth: Depth::new(),
+            is_flooded: false,
             state: State::Waiting { ticks: 0 },
             tail: Tail::new(),
             seamless: None,
@@ -145,6 +152,7 @@ impl Playout {
             self.pop();
             self.offset = 0;
             self.seamless = None;
+            self.is_flooded = frame.pace == Pace::Live;
             Pushed::KeptForOldest
         } else {
             Pushed::Kept
@@ -164,6 +172,7 @@ impl Playout {
     /// Wait-free, no allocation.
     pub fn tick(&mut self, frame: &mut [i16; FRAME_SAMPLES_MAX]) -> Heard {
         let was_waiting = matches!(self.state, State::Waiting { .. });
+        let given_up = self.give_up_excess();
         let played = self.decide();
         let repair = match played {
             Played::Hole => self.bridge(frame),
@@ -173,7 +182,11 @@ impl Playout {
             }
             Played::Speech(utterance) => self.speak(utterance, frame),
         };
-        Heard { played, repair }
+        Heard {
+            played,
+            repair,
+            given_up,
+        }
     }
 
     /// Frames that wait.
@@ -184,6 +197,25 @@ impl Playout {
     /// Whether none waits.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Live audio begins with as many frames as it needs, and so it does after a flood: what is left
+    /// is heard as a new beginning.
+    fn give_up_excess(&mut self) -> u32 {
+        let is_flooded = core::mem::take(&mut self.is_flooded);
+        if !is_flooded && !matches!(self.state, State::Waiting { .. }) {
+            return 0;
+        }
+        let mut given_up = 0;
+        while self.len > PLAYOUT_START_FRAMES && self.frames[self.first].pace == Pace::Live {
+            self.pop();
+            given_up += 1;
+        }
+        if given_up > 0 {
+            self.offset = 0;
+            self.seamless = None;
+        }
+        given_up
     }
 
     /// The next frame of an utterance; the caller knows that there is one.

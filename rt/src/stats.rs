@@ -157,6 +157,8 @@ counted! {
         FrameRepeated => "tx_frame_repeated_total",
         /// Dropped: the leg's playout buffer was full.
         DropPlayoutFull => "tx_drop_playout_full_total",
+        /// Dropped: live audio that more had come after than is worth waiting for.
+        DropPlayoutLate => "tx_drop_playout_late_total",
         /// Dropped: for a leg that has ended.
         DropStaleLeg => "tx_drop_stale_leg_total",
         /// Dropped: the ring to the next stage was full.

@@ -271,3 +271,41 @@ fn what_was_stored_is_played_as_it_is() {
         playout.push(&source.frame(n + FEED_LEAD_FRAMES as u64));
     }
 }
+
+/// Goal: what was kept while nobody listened costs the listener nothing: the delay is back where a
+/// punctual stream has it with the first tick, whatever the burst and whenever it comes.
+/// Method: 2 s and other bursts of frames at once, at the beginning and into a running stream, then
+/// frames in real time; each frame carries its number, so that its delay shows.
+#[test]
+fn a_burst_of_old_frames_is_given_up_and_the_delay_is_back_at_once() {
+    let numbered = |n: u64| DownlinkFrame {
+        samples: [i16::try_from(n).expect("a short test"); FRAME],
+        ..Source::new(hum(), 0).frame(0)
+    };
+    for burst in [PLAYOUT_FRAMES_MAX as u64 + 1, 100, 107, 111] {
+        for before in [0, 200] {
+            let mut playout = Playout::new(Comfort::Silence);
+            let (mut said, mut spoken, mut lost) = (0, 0, 0);
+            for tick in 0..before + 50 {
+                // The stream stalls for the length of the burst; then all of it comes at once.
+                let arrived = if tick == before { burst + 1 } else { 1 };
+                for _ in 0..arrived {
+                    lost += u64::from(playout.push(&numbered(said)) == Pushed::KeptForOldest);
+                    said += 1;
+                }
+                let mut samples = [0; FRAME];
+                let heard = playout.tick(&mut samples);
+                lost += u64::from(heard.given_up);
+                spoken += u64::from(matches!(heard.played, Played::Speech(_)));
+                if tick > before {
+                    let number = u64::try_from(samples[FRAME - 1]).expect("a number");
+                    let delay = said - 1 - number;
+                    assert!(delay <= 1, "{burst} at {before}: {delay} frames at {tick}");
+                }
+            }
+            assert!(lost >= burst - 1, "{burst} at {before}: {lost} lost");
+            let waiting = playout.len() as u64;
+            assert_eq!(said, spoken + waiting + lost, "each frame is accounted for");
+        }
+    }
+}

@@ -8,12 +8,15 @@
 //! ```
 //! All numbers are big endian; the PCM is in the session's byte order.
 //! - `kind`: 1 = audio (gateway to translator), 2 = translated audio (translator to gateway).
-//! - `flags`: bit 0 = the last message of its utterance; the others are sent as 0 and not read.
+//! - `flags` of translated audio: bit 0 = the last message of its utterance; bit 1 = live, the
+//!   speaker's own voice as it is spoken; the others are sent as 0 and not read.
 //! - `reserved`: sent as 0, not read.
 //! - `number`: of audio its sequence (wrapping); of translated audio its utterance, 0 = none.
 //! - `timestamp`: Unix time in milliseconds, as in the text form.
 //!
 //! The socket says whose audio it is, so no extension is carried. All other messages stay text.
+
+use diglot_rt::msg::Pace;
 
 use super::messages::{DataError, check_pcm};
 
@@ -23,6 +26,7 @@ pub const HEADER_BYTES: usize = 16;
 const KIND_AUDIO: u8 = 1;
 const KIND_TRANSLATED_AUDIO: u8 = 2;
 const FLAG_LAST: u8 = 1;
+const FLAG_LIVE: u8 = 1 << 1;
 
 /// One binary message; borrows its samples.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +53,8 @@ pub enum Header {
         utterance: u32,
         /// Whether nothing more of this utterance follows.
         last: bool,
+        /// Whether it is spoken as it goes, or was made before it is needed.
+        pace: Pace,
         /// When it was sent or, for audio passed through, spoken: Unix time in milliseconds.
         timestamp: u64,
     },
@@ -92,6 +98,10 @@ impl<'a> Frame<'a> {
             KIND_TRANSLATED_AUDIO => Header::TranslatedAudio {
                 utterance: number,
                 last: flags & FLAG_LAST != 0,
+                pace: match flags & FLAG_LIVE {
+                    0 => Pace::Stored,
+                    _ => Pace::Live,
+                },
                 timestamp,
             },
             other => return Err(FrameError::UnknownKind(other)),
@@ -124,10 +134,11 @@ impl Header {
             Self::TranslatedAudio {
                 utterance,
                 last,
+                pace,
                 timestamp,
             } => (
                 KIND_TRANSLATED_AUDIO,
-                if last { FLAG_LAST } else { 0 },
+                flags(last, pace),
                 utterance,
                 timestamp,
             ),
@@ -141,6 +152,14 @@ impl Header {
     }
 }
 
+fn flags(last: bool, pace: Pace) -> u8 {
+    let last = if last { FLAG_LAST } else { 0 };
+    match pace {
+        Pace::Live => last | FLAG_LIVE,
+        Pace::Stored => last,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,19 +168,29 @@ mod tests {
     /// Method: bytes written out by hand.
     #[test]
     fn layout_is_as_published() {
-        let frame = Frame {
-            header: Header::TranslatedAudio {
-                utterance: 3,
-                last: true,
-                timestamp: 0x0102_0304,
-            },
-            pcm: &[0xaa, 0xbb],
-        };
-        let wire = [2, 1, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1, 2, 3, 4, 0xaa, 0xbb];
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
-        assert_eq!(bytes, wire);
-        assert_eq!(Frame::decode(&wire), Ok(frame));
+        for (flags, last, pace) in [
+            (0, false, Pace::Stored),
+            (1, true, Pace::Stored),
+            (2, false, Pace::Live),
+            (3, true, Pace::Live),
+        ] {
+            let frame = Frame {
+                header: Header::TranslatedAudio {
+                    utterance: 3,
+                    last,
+                    pace,
+                    timestamp: 0x0102_0304,
+                },
+                pcm: &[0xaa, 0xbb],
+            };
+            let wire = [
+                2, flags, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1, 2, 3, 4, 0xaa, 0xbb,
+            ];
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            assert_eq!(bytes, wire);
+            assert_eq!(Frame::decode(&wire), Ok(frame));
+        }
         let audio = [1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5];
         let header = Header::Audio {
             sequence: 9,

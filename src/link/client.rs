@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! rx tile ─▷ uplink frames ─▶ LegLink (one WebSocket per leg) ──▶ translator
-//! tx tile ◁─ downlink frames ◀─ SpeechQueue (one per listener) ◀── translated audio of the partner
+//! tx tile ◁─ downlink frames ◀─ Listener (one per leg) ◀── translated audio of the partner
 //! ```
-//! It decides who hears whom: what leg A's translator says goes into the queue of A's partner.
+//! It decides who hears whom: what leg A's translator says is heard by A's partner. A turn serves
+//! the legs that something came for; all legs are looked at only when their timers are due.
 //! It never blocks and never waits for the translator; what cannot be sent is dropped and counted.
 
 use std::io;
@@ -14,17 +15,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use diglot_rt::limits::COMMAND_RING_MAX;
-use diglot_rt::msg::{DownlinkFrame, FrameKind, LegId, Pace, UplinkFrame, UtteranceId};
+use diglot_rt::msg::{DownlinkFrame, LegId, Pace, UplinkFrame, UtteranceId};
 use diglot_rt::units::Micros;
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use rtrb::{Consumer, Producer};
 
-use super::leg::{Endpoint, FromTranslator, LegIdentity, LegLink, LinkChange};
-use super::messages::{Caption, Outcome, Trace};
-use super::speech_queue::SpeechQueue;
+use super::leg::{Dropped, Endpoint, FromTranslator, LegIdentity, LegLink, LinkChange};
+use super::listener::{Listener, LiveHeard};
+use super::reports;
+use super::stream::ReadEnd;
 use crate::critical::{self, AbortOnPanic};
 use crate::net::clock;
-use crate::observe::event::{EventSender, GatewayEvent, Stages, Voice};
+use crate::observe::event::{EventSender, GatewayEvent, Voice};
 use crate::observe::link_counts::{LinkCount, LinkCounts};
 
 pub use super::leg::ENCODING;
@@ -35,11 +38,12 @@ const WAKER: Token = Token(usize::MAX);
 /// Socket events taken at once; what is left is ready at the next turn.
 const EVENTS_MAX: usize = 1024;
 
-/// How long a turn waits while nothing is to be fed: the timers of the links are coarser.
+/// How long a turn waits while there is no leg.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
-/// How long a turn waits while a queue has speech: half a frame, far below the lead.
-const FEED_WAIT: Duration = Duration::from_millis(10);
+/// How often all legs are looked at, for their timers and what is to be fed: half a frame, far
+/// below the lead of stored speech, and seldom enough to cost next to nothing.
+const TIMERS_MS: u64 = 10;
 
 const US_PER_MS: u64 = 1_000;
 
@@ -180,6 +184,9 @@ struct LinkThread {
     legs: Vec<Option<Member>>,
     /// Occupied slots, so that a turn costs what the calls cost.
     live: Vec<u16>,
+    /// Slots that something came for, each once: to be served in this turn.
+    touched: Vec<u16>,
+    timers_due: Micros,
     next_epoch: u32,
     /// Unix time of the monotonic clock's zero, in milliseconds.
     unix_offset_ms: u64,
@@ -188,7 +195,9 @@ struct LinkThread {
 /// A leg on this thread: its voice's way out and what it is to hear.
 struct Member {
     link: LegLink,
-    hears: SpeechQueue,
+    hears: Listener,
+    /// Whether it is among those to be served.
+    is_touched: bool,
     partner: Option<LegId>,
     fallback: Fallback,
     waiting_prompt: Option<Arc<[i16]>>,
@@ -217,6 +226,8 @@ impl LinkThread {
             inbox,
             legs: (0..parts.legs_max).map(|_| None).collect(),
             live: Vec::with_capacity(parts.legs_max),
+            touched: Vec::with_capacity(parts.legs_max),
+            timers_due: Micros(0),
             parts,
             next_epoch: 1,
             unix_offset_ms: u64::try_from(unix_ms)
@@ -240,23 +251,28 @@ impl LinkThread {
         let now = clock::now();
         self.serve_sockets(now);
         self.send_uplink(now);
-        for index in 0..self.live.len() {
-            self.serve_leg(now, self.live[index]);
+        // What is touched while these are served is for the next turn.
+        let touched = self.touched.len();
+        for index in 0..touched {
+            self.serve_leg(now, self.touched[index]);
+        }
+        self.touched.drain(..touched);
+        if now >= self.timers_due {
+            self.timers_due = now.plus_ms(TIMERS_MS);
+            for index in 0..self.live.len() {
+                self.serve_timers(now, self.live[index]);
+            }
         }
         Next::Turn
     }
 
     fn patience(&self) -> Duration {
-        let mut members = self
-            .live
-            .iter()
-            .filter_map(|slot| self.legs[usize::from(*slot)].as_ref());
-        if members.clone().any(|member| member.link.is_readable()) {
+        if !self.touched.is_empty() {
             Duration::ZERO
-        } else if members.any(|member| !member.hears.is_empty() || member.wants_prompt()) {
-            FEED_WAIT
-        } else {
+        } else if self.live.is_empty() {
             IDLE_WAIT
+        } else {
+            Duration::from_millis(TIMERS_MS)
         }
     }
 
@@ -301,7 +317,8 @@ impl LinkThread {
         }
         *place = Some(Member {
             link: LegLink::new(identity, Token(usize::from(slot))),
-            hears: SpeechQueue::default(),
+            hears: Listener::new(leg.leg),
+            is_touched: false,
             partner: None,
             fallback: leg.fallback,
             waiting_prompt: leg.waiting_prompt,
@@ -346,22 +363,27 @@ impl LinkThread {
             let Some(Some(member)) = self.legs.get_mut(event.token().0) else {
                 continue;
             };
+            if let Some(end) = readable(event) {
+                member.link.mark_readable(end);
+            }
             let change = member.link.socket_ready(now, &mut self.next_epoch);
+            member.touch(&mut self.touched);
             let (is_up, partner) = (change == Some(LinkChange::Up), member.partner);
-            report(&self.parts, &member.link, change);
+            reports::change(&self.parts, &member.link, change);
             if is_up
                 && let Some(partner) = partner
                 && let Some(listener) = member_mut(&mut self.legs, partner)
             {
                 // The translation is what the listener waits for, not the rest of its stand-in.
-                listener.hears.retract(UtteranceId::default());
+                listener.hears.retract_prompt();
             }
         }
     }
 
     fn send_uplink(&mut self, now: Micros) {
         // One turn takes what was there at its start, so that a busy tile cannot hold it here.
-        for _ in 0..self.parts.uplink.slots() {
+        let ready = self.parts.uplink.slots();
+        for _ in 0..ready {
             let Ok(frame) = self.parts.uplink.pop() else {
                 break;
             };
@@ -376,46 +398,57 @@ impl LinkThread {
                 continue;
             };
             let change = member.link.send_speech(now, timestamp_ms, samples);
-            report(&self.parts, &member.link, change);
-            let is_away = member.link.is_away();
-            if is_away && frame.kind == FrameKind::Received {
+            member.touch(&mut self.touched);
+            reports::change(&self.parts, &member.link, change);
+            if member.link.is_away() {
                 self.let_original_through(now, partner, samples);
             }
         }
     }
 
     fn let_original_through(&mut self, now: Micros, listener: LegId, samples: &[i16]) {
+        let parts = &mut self.parts;
         if let Some(listener) = member_mut(&mut self.legs, listener)
             && matches!(listener.fallback, Fallback::Original)
         {
-            listener
+            let heard = listener
                 .hears
-                .push(now, UtteranceId::default(), samples.iter().copied());
+                .hear_original(now, samples, |frame| parts.play(frame));
+            parts.count_live(heard);
         }
     }
 
-    /// Everything that one leg needs in a turn: its timers, its messages, its listener's frames.
+    /// Does what came for one leg: reads its messages, sends what it said.
     fn serve_leg(&mut self, now: Micros, slot: u16) {
         let Some(member) = &mut self.legs[usize::from(slot)] else {
             return;
         };
-        let registry = self.poll.registry();
-        let mut change = member.link.advance(now, &self.parts.endpoint, registry);
-        if change.is_none() && member.link.is_readable() {
+        member.is_touched = false;
+        let mut change = None;
+        if member.link.is_readable() {
             change = self.read_leg(now, slot);
         }
         let Some(member) = &mut self.legs[usize::from(slot)] else {
             return;
         };
         let change = change.or_else(|| member.link.flush(now));
-        report(&self.parts, &member.link, change);
-        let dropped = member.link.take_dropped();
-        self.parts
-            .counts
-            .add(LinkCount::UplinkDropped, dropped.uplink_frames);
-        self.parts
-            .counts
-            .add(LinkCount::MessageRefused, dropped.messages);
+        if member.link.is_readable() {
+            // More than one turn takes: the rest is for the next one.
+            member.touch(&mut self.touched);
+        }
+        reports::change(&self.parts, &member.link, change);
+        self.parts.count_dropped(member.link.take_dropped());
+    }
+
+    /// Does what time asks for: the link's timers, the news of an outage, the listener's frames.
+    fn serve_timers(&mut self, now: Micros, slot: u16) {
+        let Some(member) = &mut self.legs[usize::from(slot)] else {
+            return;
+        };
+        let registry = self.poll.registry();
+        let change = member.link.advance(now, &self.parts.endpoint, registry);
+        reports::change(&self.parts, &member.link, change);
+        self.parts.count_dropped(member.link.take_dropped());
         self.announce_outage(now, slot);
         self.feed(now, slot);
     }
@@ -436,60 +469,58 @@ impl LinkThread {
             && let Some(listener) = member_mut(&mut self.legs, partner)
             && let Fallback::Prompt(prompt) = &listener.fallback
         {
-            listener
-                .hears
-                .push(now, UtteranceId::default(), prompt.iter().copied());
-            listener.hears.end(UtteranceId::default());
+            listener.hears.queue_prompt(now, prompt);
         }
     }
 
     fn read_leg(&mut self, now: Micros, slot: u16) -> Option<LinkChange> {
-        // The member is out of the table while its messages go to its partner's queue.
+        // The member is out of the table while its messages go to its partner.
         let mut member = self.legs[usize::from(slot)].take()?;
         let speaker = member.link.identity().leg;
         let (partner, mut arrived) = (member.partner, member.arrived);
-        let (legs, parts) = (&mut self.legs, &self.parts);
+        let (legs, parts) = (&mut self.legs, &mut self.parts);
         let change = member.link.read(now, |message| match message {
             FromTranslator::Speech {
                 utterance,
                 pcm,
                 is_last,
+                pace,
             } => {
                 let Some(listener) = partner.and_then(|partner| member_mut(legs, partner)) else {
                     parts.counts.count(LinkCount::SpeechWithoutListener);
                     return;
                 };
-                let id = listener.link.identity().leg;
                 if arrived != Some(utterance) && !pcm.is_empty() {
                     arrived = Some(utterance);
-                    let listener = id;
                     parts.events.send(GatewayEvent::SpeechArrived {
                         speaker,
-                        listener,
+                        listener: listener.link.identity().leg,
                         utterance,
                         at: now,
                     });
                 }
-                let lost = listener.hear(now, utterance, pcm, is_last);
+                let hears = &mut listener.hears;
+                if pace == Pace::Live {
+                    let heard = hears.hear(now, utterance, pcm, is_last, |frame| parts.play(frame));
+                    parts.count_live(heard);
+                    return;
+                }
+                let lost = hears.queue(now, utterance, pcm, is_last);
                 parts
                     .counts
                     .add(LinkCount::SpeechSampleDropped, lost as u64);
+                while let Some(frame) = hears.next_frame(now) {
+                    parts.play(frame);
+                }
             }
             FromTranslator::Transcript(utterance, caption) => {
-                report_caption(parts, speaker, Voice::Original, utterance, &caption);
+                reports::caption(parts, speaker, Voice::Original, utterance, &caption);
             }
             FromTranslator::Translation(utterance, caption) => {
-                report_caption(parts, speaker, Voice::Translation, utterance, &caption);
+                reports::caption(parts, speaker, Voice::Translation, utterance, &caption);
             }
             FromTranslator::Trace(utterance, trace) => {
-                if trace.outcome == Outcome::Spoken {
-                    let stages = stages(&trace);
-                    parts.events.send(GatewayEvent::Trace {
-                        leg: speaker,
-                        utterance,
-                        stages,
-                    });
-                }
+                reports::trace(parts, speaker, utterance, &trace);
             }
             FromTranslator::Failed(error) => {
                 parts.counts.count(LinkCount::TranslatorError);
@@ -508,45 +539,55 @@ impl LinkThread {
         let Some(member) = &mut self.legs[usize::from(slot)] else {
             return;
         };
-        if member.wants_prompt()
-            && member.hears.is_empty()
+        if member.partner.is_none()
+            && member.hears.is_idle()
             && let Some(prompt) = &member.waiting_prompt
         {
-            member
-                .hears
-                .push(now, UtteranceId::default(), prompt.iter().copied());
-            member.hears.end(UtteranceId::default());
+            member.hears.queue_prompt(now, prompt);
         }
-        let leg = member.link.identity().leg;
         while let Some(frame) = member.hears.next_frame(now) {
-            let frame = DownlinkFrame {
-                leg,
-                utterance: frame.utterance,
-                part: frame.part,
-                pace: Pace::Stored,
-                samples: frame.samples,
-            };
-            if self.parts.downlink.push(frame).is_err() {
-                self.parts.counts.count(LinkCount::DownlinkRingFull);
-            }
+            self.parts.play(frame);
         }
     }
 }
 
-impl Member {
-    fn wants_prompt(&self) -> bool {
-        self.partner.is_none() && self.waiting_prompt.is_some()
+impl LinkParts {
+    /// Hands a frame to the tile, which never waits for it.
+    fn play(&mut self, frame: DownlinkFrame) {
+        if self.downlink.push(frame).is_err() {
+            self.counts.count(LinkCount::DownlinkRingFull);
+        }
     }
 
-    /// Queues speech and returns how many samples of older speech were given up for it.
-    fn hear(&mut self, now: Micros, utterance: UtteranceId, pcm: &[u8], is_last: bool) -> usize {
-        let (samples, _) = pcm.as_chunks::<{ super::SAMPLE_BYTES }>();
-        let samples = samples.iter().map(|bytes| i16::from_le_bytes(*bytes));
-        let lost = self.hears.push(now, utterance, samples);
-        if is_last {
-            self.hears.end(utterance);
+    fn count_live(&self, heard: LiveHeard) {
+        if heard == LiveHeard::Covered {
+            self.counts.count(LinkCount::LiveCovered);
         }
-        lost
+    }
+
+    fn count_dropped(&self, dropped: Dropped) {
+        let counts = &self.counts;
+        counts.add(LinkCount::UplinkDropped, dropped.uplink_frames);
+        counts.add(LinkCount::MessageRefused, dropped.messages);
+        counts.add(LinkCount::LiveStale, dropped.stale);
+    }
+}
+
+impl Member {
+    /// Has it served in this turn.
+    fn touch(&mut self, touched: &mut Vec<u16>) {
+        if !std::mem::replace(&mut self.is_touched, true) {
+            touched.push(self.link.identity().leg.slot);
+        }
+    }
+}
+
+/// What an event says about reading, if anything.
+fn readable(event: &Event) -> Option<ReadEnd> {
+    if event.is_read_closed() || event.is_error() {
+        Some(ReadEnd::Closed)
+    } else {
+        event.is_readable().then_some(ReadEnd::Open)
     }
 }
 
@@ -554,44 +595,4 @@ impl Member {
 fn member_mut(legs: &mut [Option<Member>], leg: LegId) -> Option<&mut Member> {
     let member = legs.get_mut(usize::from(leg.slot))?.as_mut()?;
     (member.link.identity().leg == leg).then_some(member)
-}
-
-fn report(parts: &LinkParts, link: &LegLink, change: Option<LinkChange>) {
-    let leg = link.identity().leg;
-    match change {
-        Some(LinkChange::Up) => parts.events.send(GatewayEvent::LinkUp { leg }),
-        Some(LinkChange::Down(reason)) => {
-            parts.counts.count(LinkCount::LinkLost);
-            parts.events.send(GatewayEvent::LinkDown { leg, reason });
-        }
-        None => {}
-    }
-}
-
-fn report_caption(
-    parts: &LinkParts,
-    leg: LegId,
-    voice: Voice,
-    utterance: UtteranceId,
-    caption: &Caption<'_>,
-) {
-    if caption.is_final {
-        parts.events.send(GatewayEvent::Caption {
-            leg,
-            voice,
-            utterance,
-            text: caption.text.clone().into_owned(),
-            language: caption.language.clone().into_owned(),
-        });
-    }
-}
-
-fn stages(trace: &Trace<'_>) -> Stages {
-    Stages {
-        asr_ms: trace.asr_final_ms,
-        queue_ms: trace.queue_ms,
-        mt_ms: trace.mt_ms,
-        tts_ms: trace.tts_first_byte_ms,
-        total_ms: trace.total_ms,
-    }
 }

@@ -15,6 +15,8 @@ use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
+use super::stream::{ReadEnd, Stream};
+
 /// Largest message accepted from the translator: ten seconds of audio as JSON numbers, and room.
 const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
@@ -35,8 +37,8 @@ pub struct Connection {
 enum State {
     /// The TCP handshake runs; the request waits for it.
     Dialling(TcpStream, Box<tungstenite::handshake::client::Request>),
-    Upgrading(Box<MidHandshake<ClientHandshake<TcpStream>>>),
-    Open(Box<WebSocket<TcpStream>>),
+    Upgrading(Box<MidHandshake<ClientHandshake<Stream>>>),
+    Open(Box<WebSocket<Stream>>),
     /// Nothing can be done with it but drop it.
     Over,
 }
@@ -96,6 +98,16 @@ impl Connection {
                 Ok(Progress::Open)
             }
             State::Over => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The poll said that there may be something to read. `end` tells that the peer sends no more.
+    pub fn mark_readable(&mut self, end: ReadEnd) {
+        match &mut self.state {
+            State::Open(socket) => socket.get_mut().mark_readable(end),
+            State::Upgrading(handshake) => handshake.get_mut().get_mut().mark_readable(end),
+            // What its socket holds then is read whatever the poll said before.
+            State::Dialling(..) | State::Over => {}
         }
     }
 
@@ -167,20 +179,19 @@ impl Connection {
         };
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default()
+            .read_buffer_size(super::READ_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
-        let handshake = tungstenite::client::client_with_config(*request, stream, Some(config));
+        let handshake =
+            tungstenite::client::client_with_config(*request, Stream::new(stream), Some(config));
         self.upgraded(handshake)
     }
 
     fn upgraded(
         &mut self,
-        result: Result<
-            (WebSocket<TcpStream>, Response),
-            HandshakeError<ClientHandshake<TcpStream>>,
-        >,
+        result: Result<(WebSocket<Stream>, Response), HandshakeError<ClientHandshake<Stream>>>,
     ) -> io::Result<Progress> {
         match result {
             Ok((socket, _response)) => {

@@ -70,6 +70,7 @@ struct Fields<'a> {
     sequence: Option<Whole>,
     utterance: Option<u32>,
     last: Option<bool>,
+    live: Option<bool>,
     #[serde(borrow)]
     data: Option<Data<'a>>,
     #[serde(borrow)]
@@ -125,6 +126,7 @@ impl<'a> Fields<'a> {
                 timestamp: whole(self.timestamp),
                 utterance: self.utterance.unwrap_or(0),
                 last: self.last.unwrap_or(false),
+                live: self.live.unwrap_or(false),
                 data: self.data.ok_or(DecodeError::Missing("data"))?,
             }),
             "translation" => Message::Translation(self.into_caption()?),

@@ -10,17 +10,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
-use diglot_rt::msg::{LegId, UtteranceId};
-use diglot_rt::units::{FRAME_MS, Micros};
+use diglot_rt::msg::{LegId, Pace, UtteranceId};
+use diglot_rt::units::{FRAME_MS, FRAME_SAMPLES_MAX, Micros};
 use mio::{Registry, Token};
 use tungstenite::Message as WsMessage;
 
-use super::binary::{Frame, Header};
+use super::binary::{Frame, HEADER_BYTES, Header};
 use super::connection::{Connection, Progress, Written};
 use super::messages::{
     AudioFormat, Caption, Data, Encoding, ErrorMessage, Heartbeat, Message, SessionEnd,
     SessionStart, Trace,
 };
+use super::stream::ReadEnd;
 use super::{BINARY_SUBPROTOCOL, SAMPLE_BYTES};
 
 /// How often the translator must show that it lives.
@@ -83,6 +84,8 @@ pub enum FromTranslator<'a> {
         pcm: &'a [u8],
         /// Nothing more of this utterance follows.
         is_last: bool,
+        /// Whether it is the speaker's own voice, as it is spoken.
+        pace: Pace,
     },
     /// What was said.
     Transcript(UtteranceId, Caption<'a>),
@@ -110,6 +113,8 @@ pub struct Dropped {
     pub uplink_frames: u64,
     /// Messages that were not understood.
     pub messages: u64,
+    /// Messages of live audio that was said before the session opened.
+    pub stale: u64,
 }
 
 /// The samples of a session travel in the machine's usual order; the default of the protocol is
@@ -125,6 +130,8 @@ pub struct LegLink {
     /// Frames not yet sent: timestamp and PCM.
     backlog: VecDeque<(u64, Vec<u8>)>,
     sequence: u32,
+    /// When the newest speech was said that waited for the session to open; 0 if none did.
+    kept_until_ms: u64,
     /// Dials that failed, over all addresses of the translator.
     dials_failed: usize,
     /// Counts sessions over all legs, so that utterances of different sessions differ.
@@ -161,6 +168,7 @@ impl LegLink {
             state: State::Waiting { until: Micros(0) },
             backlog: VecDeque::with_capacity(BACKLOG_FRAMES_MAX),
             sequence: 0,
+            kept_until_ms: 0,
             dials_failed: 0,
             epoch: 0,
             next_ping: Micros(0),
@@ -201,21 +209,23 @@ impl LegLink {
         timestamp_ms: u64,
         samples: &[i16],
     ) -> Option<LinkChange> {
-        self.scratch.clear();
-        let mut pcm = std::mem::take(&mut self.scratch);
+        if self.is_open() {
+            return self.send_audio(now, timestamp_ms, |bytes| {
+                ENCODING.encode_samples(samples, bytes);
+            });
+        }
+        // The oldest frame's memory is the newest one's.
+        let mut pcm = Vec::new();
+        if self.backlog.len() == BACKLOG_FRAMES_MAX
+            && let Some((_, oldest)) = self.backlog.pop_front()
+        {
+            pcm = oldest;
+            pcm.clear();
+            self.dropped.uplink_frames += 1;
+        }
         ENCODING.encode_samples(samples, &mut pcm);
-        let change = if self.is_open() {
-            self.send_pcm(now, timestamp_ms, &pcm)
-        } else {
-            if self.backlog.len() == BACKLOG_FRAMES_MAX {
-                self.backlog.pop_front();
-                self.dropped.uplink_frames += 1;
-            }
-            self.backlog.push_back((timestamp_ms, pcm.clone()));
-            None
-        };
-        self.scratch = pcm;
-        change
+        self.backlog.push_back((timestamp_ms, pcm));
+        None
     }
 
     /// Whether [`read`](Self::read) may find messages without waiting for the socket.
@@ -223,11 +233,18 @@ impl LegLink {
         self.is_readable
     }
 
+    /// Takes note that there may be something to read. `end` tells that the peer sends no more.
+    pub fn mark_readable(&mut self, end: ReadEnd) {
+        if let State::Open(connection) | State::Dialling { connection, .. } = &mut self.state {
+            connection.mark_readable(end);
+        }
+        // A link that is down holds nothing that could be read.
+        self.is_readable = self.is_open();
+    }
+
     /// Goes on with dialling when the socket is ready.
     pub fn socket_ready(&mut self, now: Micros, next_epoch: &mut u32) -> Option<LinkChange> {
         let State::Dialling { connection, .. } = &mut self.state else {
-            // A link that is down holds nothing that could be read.
-            self.is_readable = self.is_open();
             return None;
         };
         match connection.advance() {
@@ -359,8 +376,10 @@ impl LegLink {
         if let Some(down) = self.write(now, WsMessage::text(start.to_json())) {
             return down;
         }
+        self.kept_until_ms = self.backlog.back().map_or(0, |(said_ms, _)| *said_ms);
         for (timestamp_ms, pcm) in std::mem::take(&mut self.backlog) {
-            if let Some(down) = self.send_pcm(now, timestamp_ms, &pcm) {
+            let sent = self.send_audio(now, timestamp_ms, |bytes| bytes.extend_from_slice(&pcm));
+            if let Some(down) = sent {
                 return down;
             }
         }
@@ -371,14 +390,21 @@ impl LegLink {
         LinkChange::Up
     }
 
-    fn send_pcm(&mut self, now: Micros, timestamp: u64, pcm: &[u8]) -> Option<LinkChange> {
+    /// Sends a frame whose PCM `push_pcm` appends.
+    fn send_audio(
+        &mut self,
+        now: Micros,
+        timestamp: u64,
+        push_pcm: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<LinkChange> {
         let header = Header::Audio {
             sequence: self.sequence,
             timestamp,
         };
         self.sequence = self.sequence.wrapping_add(1);
-        let mut bytes = Vec::with_capacity(super::binary::HEADER_BYTES + pcm.len());
-        Frame { header, pcm }.encode(&mut bytes);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + SAMPLE_BYTES * FRAME_SAMPLES_MAX);
+        bytes.extend_from_slice(&header.to_bytes());
+        push_pcm(&mut bytes);
         let State::Open(connection) = &mut self.state else {
             return None;
         };
@@ -437,17 +463,18 @@ impl LegLink {
                 Ok(Frame {
                     header:
                         Header::TranslatedAudio {
-                            utterance, last, ..
+                            utterance,
+                            last,
+                            pace,
+                            timestamp,
                         },
                     pcm,
-                }) => {
-                    let utterance = self.utterance_id(utterance);
-                    receive(FromTranslator::Speech {
-                        utterance,
-                        pcm,
-                        is_last: last,
-                    });
-                }
+                }) => receive(FromTranslator::Speech {
+                    utterance: self.utterance_id(utterance),
+                    pcm: self.unless_stale(pace, timestamp, pcm),
+                    is_last: last,
+                    pace,
+                }),
                 Ok(_) | Err(_) => self.dropped.messages += 1,
             },
             WsMessage::Text(text) => self.dispatch_text(text, receive),
@@ -476,12 +503,17 @@ impl LegLink {
             }
             Ok(Message::TranslatedAudio(audio)) => {
                 let utterance = self.utterance_id(audio.utterance);
+                let pace = match audio.live {
+                    true => Pace::Live,
+                    false => Pace::Stored,
+                };
                 let mut pcm = std::mem::take(&mut self.scratch);
                 match decode_pcm(&audio.data, &mut pcm) {
                     Ok(()) => receive(FromTranslator::Speech {
                         utterance,
-                        pcm: &pcm,
+                        pcm: self.unless_stale(pace, audio.timestamp, &pcm),
                         is_last: audio.last,
+                        pace,
                     }),
                     Err(_) => self.dropped.messages += 1,
                 }
@@ -491,6 +523,16 @@ impl LegLink {
             Ok(Message::Pong(_)) => {}
             Ok(_) | Err(_) => self.dropped.messages += 1,
         }
+    }
+
+    /// What was kept for a recogniser is not live any more when it comes back: none of its samples
+    /// is heard. The timestamp is our own, so the clocks of the two machines do not matter.
+    fn unless_stale<'a>(&mut self, pace: Pace, said_ms: u64, pcm: &'a [u8]) -> &'a [u8] {
+        if pace == Pace::Live && (1..=self.kept_until_ms).contains(&said_ms) {
+            self.dropped.stale += 1;
+            return &[];
+        }
+        pcm
     }
 
     fn utterance_id(&self, in_session: u32) -> UtteranceId {

@@ -120,9 +120,19 @@ impl Encoding {
     /// No allocation once `bytes` has grown to its largest size.
     pub fn encode_samples(self, samples: &[i16], bytes: &mut Vec<u8>) {
         match self {
-            Self::S16le => bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
-            _ => bytes.extend(samples.iter().flat_map(|sample| sample.to_be_bytes())),
+            Self::S16le => extend(bytes, samples, i16::to_le_bytes),
+            _ => extend(bytes, samples, i16::to_be_bytes),
         }
+    }
+}
+
+/// In place rather than byte by byte: the compiler makes a copy of it.
+fn extend(bytes: &mut Vec<u8>, samples: &[i16], to_bytes: impl Fn(i16) -> [u8; SAMPLE_BYTES]) {
+    let start = bytes.len();
+    bytes.resize(start + samples.len() * SAMPLE_BYTES, 0);
+    let (pairs, _) = bytes[start..].as_chunks_mut::<SAMPLE_BYTES>();
+    for (pair, sample) in pairs.iter_mut().zip(samples) {
+        *pair = to_bytes(*sample);
     }
 }
 
@@ -155,6 +165,10 @@ pub struct TranslatedAudio<'a> {
     /// Nothing more of this utterance follows.
     #[serde(skip_serializing_if = "is_false")]
     pub last: bool,
+    /// The speaker's own voice as it is spoken, to be heard with as little delay as can be;
+    /// left out: speech that was made before it is needed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub live: bool,
     /// PCM in the session's encoding; may be empty on the last one.
     pub data: Data<'a>,
 }
@@ -457,6 +471,9 @@ pub fn encode_translated_audio(audio: &TranslatedAudio<'_>, text: &mut String) {
     }
     if audio.last {
         text.push_str(r#","last":true"#);
+    }
+    if audio.live {
+        text.push_str(r#","live":true"#);
     }
     push_data(&audio.data, text);
 }

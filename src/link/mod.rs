@@ -8,10 +8,14 @@ pub mod client;
 pub mod connection;
 mod decode;
 pub mod leg;
+pub mod listener;
+pub mod live_voice;
 pub mod messages;
+mod reports;
 pub mod request;
 pub mod server;
 pub mod speech_queue;
+pub mod stream;
 
 /// JSON Schema of every text message, as published.
 pub const MESSAGES_SCHEMA: &str = include_str!("protocol/messages.schema.json");
@@ -28,6 +32,10 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * AUDIO_BYTES_MAX + 4096;
 
 /// Bytes of PCM in one message: 2 s, as much as a gateway replays after a redial.
 pub const AUDIO_BYTES_MAX: usize = 2 * SAMPLE_RATE_HZ as usize * SAMPLE_BYTES;
+
+/// Bytes a WebSocket reads from its socket at once. Several frames of one leg; what a read does not
+/// fill is zeroed all the same, and kept for each leg, so no more.
+const READ_BYTES: usize = 4 * 1024;
 
 /// The link's only sample rate.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;

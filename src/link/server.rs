@@ -20,9 +20,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::MESSAGE_BYTES_MAX;
 use super::request::{HEAD_BYTES_MAX, Head, Refusal, Request, parse_head};
-
-/// Bytes read from the socket at once: several frames of one leg, yet small for 1000 legs.
-const READ_BYTES: usize = 8 * 1024;
+use super::stream::{ReadEnd, Stream};
 
 /// Bytes gathered before they are written to the socket within one turn.
 const WRITE_BYTES: usize = 32 * 1024;
@@ -168,14 +166,13 @@ impl Connection {
 
     /// The socket, for its registration; `None` once it is gone.
     pub fn socket_mut(&mut self) -> Option<&mut TcpStream> {
-        self.stream_mut().map(|stream| &mut stream.socket)
+        self.stream_mut().map(Stream::socket_mut)
     }
 
     /// The poll said that there may be something to read. `end` tells that the peer sends no more.
     pub fn mark_readable(&mut self, end: ReadEnd) {
         if let Some(stream) = self.stream_mut() {
-            stream.is_drained = false;
-            stream.end = end;
+            stream.mark_readable(end);
         }
     }
 
@@ -224,15 +221,15 @@ impl Connection {
     pub fn flush(&mut self, now: Instant) {
         let result = match &mut self.state {
             State::Open(socket) => self.outbound.write_to(socket),
-            State::Draining { stream, unsent, .. } => stream.write_some(unsent),
+            State::Draining { stream, unsent, .. } => {
+                stream.write_some(unsent).map_err(Error::from)
+            }
             State::Head { .. } | State::Gone => return,
         };
         match result {
             Ok(()) => self.blocked_since = None,
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                let has_written = self
-                    .stream_mut()
-                    .is_some_and(|stream| std::mem::take(&mut stream.has_written));
+                let has_written = self.stream_mut().is_some_and(Stream::take_has_written);
                 if has_written || self.blocked_since.is_none() {
                     self.blocked_since = Some(now);
                 }
@@ -410,7 +407,7 @@ impl Connection {
             && stream.write_some(unsent).is_ok()
         {
             // A peer that is gone already needs no goodbye.
-            let _ = stream.socket.shutdown(Shutdown::Write);
+            let _ = stream.socket_mut().shutdown(Shutdown::Write);
         }
     }
 
@@ -451,7 +448,7 @@ impl Connection {
 
 fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
+        .read_buffer_size(super::READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
         .max_write_buffer_size(WRITE_BYTES + 2 * MESSAGE_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -480,7 +477,7 @@ impl Outbound {
     fn write_to(&mut self, socket: &mut WebSocket<Stream>) -> Result<(), Error> {
         loop {
             // What the WebSocket holds must leave first, so that the bound above stays ours.
-            if self.is_unflushed && (self.messages.is_empty() || socket.get_ref().is_blocked) {
+            if self.is_unflushed && (self.messages.is_empty() || socket.get_ref().is_blocked()) {
                 socket.flush()?;
                 self.is_unflushed = false;
             }
@@ -491,75 +488,5 @@ impl Outbound {
             self.is_unflushed = true;
             socket.write(message)?;
         }
-    }
-}
-
-/// Whether the peer may still send.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReadEnd {
-    /// It has ended its direction: read on until the end shows.
-    Closed,
-    /// It may.
-    Open,
-}
-
-/// A socket that knows from a short read that it is empty, which saves every second system call:
-/// the poll is edge-triggered and reports whatever comes later (epoll(7)).
-#[derive(Debug)]
-struct Stream {
-    socket: TcpStream,
-    is_drained: bool,
-    end: ReadEnd,
-    /// The last write found the socket full.
-    is_blocked: bool,
-    /// Something was written since this was last asked.
-    has_written: bool,
-}
-
-impl Stream {
-    fn new(socket: TcpStream) -> Self {
-        let end = ReadEnd::Open;
-        Self {
-            socket,
-            is_drained: false,
-            end,
-            is_blocked: false,
-            has_written: false,
-        }
-    }
-
-    fn write_some(&mut self, unsent: &mut Vec<u8>) -> Result<(), Error> {
-        while !unsent.is_empty() {
-            let length = self.write(unsent)?;
-            if length == 0 {
-                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-            }
-            unsent.drain(..length);
-        }
-        Ok(())
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_drained {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let length = self.socket.read(buffer)?;
-        self.is_drained = length > 0 && length < buffer.len() && self.end == ReadEnd::Open;
-        Ok(length)
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.socket.write(bytes);
-        self.is_blocked = matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-        self.has_written |= matches!(result, Ok(length) if length > 0);
-        result
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

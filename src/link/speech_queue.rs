@@ -146,6 +146,12 @@ impl SpeechQueue {
         self.segments.is_empty()
     }
 
+    /// Whether the listener hears some of it, as far as is known here, or is about to.
+    pub fn is_heard(&mut self, now: Micros) -> bool {
+        self.forget_spent_schedule(now);
+        self.schedule.is_some() || !self.is_empty()
+    }
+
     /// A tile that has played all it was fed starts a new run, so a stall of ours is never followed
     /// by a burst.
     fn forget_spent_schedule(&mut self, now: Micros) {

@@ -17,6 +17,10 @@ diglot_rt::counted! {
         SpeechWithoutListener => "link_speech_without_listener_total",
         /// Samples of speech given up because a minute of it was waiting already.
         SpeechSampleDropped => "link_speech_sample_drop_total",
+        /// Messages of live audio not heard because stored speech was, which comes first.
+        LiveCovered => "link_live_covered_total",
+        /// Messages of live audio not heard because it was said before the translator was there.
+        LiveStale => "link_live_stale_total",
         /// Frames of speech that the tile's ring had no room for.
         DownlinkRingFull => "link_downlink_ring_full_total",
     }

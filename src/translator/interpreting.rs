@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use diglot_rt::msg::Pace;
 use diglot_rt::units::Micros;
 
 use super::counters::Count;
@@ -101,6 +102,7 @@ impl Interpreting {
                     utterance,
                     timestamp: turn.unix_ms,
                     is_last: false,
+                    pace: Pace::Stored,
                 };
                 turn.send_speech(&self.names, &speech, &self.pcm);
                 Input::Spoke {
@@ -169,6 +171,7 @@ impl Interpreting {
                     utterance,
                     timestamp: turn.unix_ms,
                     is_last: true,
+                    pace: Pace::Stored,
                 };
                 turn.send_speech(&self.names, &speech, &[]);
             }

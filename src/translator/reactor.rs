@@ -24,7 +24,8 @@ use super::limits::{
 use super::session::{After, Session, SessionId, Turn};
 use crate::config::Config;
 use crate::link::request::Refusal;
-use crate::link::server::{Breach, Connection, ReadEnd, Received};
+use crate::link::server::{Breach, Connection, Received};
+use crate::link::stream::ReadEnd;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use diglot_rt::msg::Pace;
 use diglot_rt::units::Micros;
 use tungstenite::Message as Packet;
 
@@ -251,6 +252,7 @@ impl Session {
                     utterance,
                     timestamp,
                     is_last: false,
+                    pace: Pace::Live,
                 };
                 turn.send_speech(names, &speech, pcm);
             }
@@ -278,6 +280,7 @@ pub(super) struct Speech {
     pub(super) utterance: u32,
     pub(super) timestamp: u64,
     pub(super) is_last: bool,
+    pub(super) pace: Pace,
 }
 
 /// Bytes of a text message of speech besides its data, at most, extensions of usual length given.
@@ -312,12 +315,14 @@ impl Turn<'_> {
             utterance,
             timestamp,
             is_last: last,
+            pace,
         } = *speech;
         let packet = match names.audio_form {
             AudioForm::Binary => {
                 let header = Header::TranslatedAudio {
                     utterance,
                     last,
+                    pace,
                     timestamp,
                 };
                 let mut bytes = Vec::with_capacity(binary::HEADER_BYTES + pcm.len());
@@ -332,6 +337,7 @@ impl Turn<'_> {
                     timestamp,
                     utterance,
                     last,
+                    live: pace == Pace::Live,
                     data: Data::Bytes(Cow::Borrowed(pcm)),
                 };
                 let mut text = String::with_capacity(TEXT_AROUND_DATA + pcm.len().div_ceil(3) * 4);

@@ -125,8 +125,13 @@ impl Playout {
             counts.count(TxCount::TickLate);
         }
         self.legs.for_each_in(phase.0, |id, leg| {
-            let Heard { played, repair } = leg.buffer.tick(&mut wide);
+            let Heard {
+                played,
+                repair,
+                given_up,
+            } = leg.buffer.tick(&mut wide);
             count(played, repair, counts);
+            counts.add(TxCount::DropPlayoutLate, given_up.into());
             let is_audible =
                 matches!(repair, Some(Repair::Concealed)) || leg.comfort != Comfort::Silence;
             let sound = match played {
