@@ -98,6 +98,11 @@ impl Phone {
         }
     }
 
+    /// Says another tone from now on.
+    pub(crate) fn say(&mut self, tone_hz: f64) {
+        self.tone_hz = tone_hz;
+    }
+
     /// Sends bytes as they are, from this phone's address.
     pub(crate) fn send_raw(&self, bytes: &[u8]) {
         self.socket.send_to(bytes, self.gateway).unwrap();
