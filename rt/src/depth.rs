@@ -7,7 +7,7 @@
 //!
 //! Growing is quick: a second in which nothing was left asks for a frame. Shrinking is slow: it
 //! takes a calm stretch, longer after each trouble, so that a network that stalls now and then is
-//! not forgotten at once. A wish is first to be granted where nobody hears it, and only if it has
+//! not forgotten at once; but the more is left over, the shorter, since everybody waits for it. A wish is first to be granted where nobody hears it, and only if it has
 //! waited in vain for a pause, in sound.
 
 use crate::units::FRAME_SAMPLES_MAX;
@@ -20,6 +20,8 @@ const SPARE_WISHED: usize = 1;
 const CALM_WINDOWS_MIN: u32 = 10;
 /// … doubled by each trouble up to this: a clock 200 ppm off moves less than two frames in it.
 const CALM_WINDOWS_MAX: u32 = 160;
+/// Calm before a great excess shrinks, in windows.
+const CALM_WINDOWS_LEAST: u32 = 2;
 /// Windows a wish waits for a pause.
 const PATIENCE_WINDOWS: u32 = 5;
 
@@ -159,16 +161,25 @@ impl Depth {
             self.settle(Direction::Stay);
         }
         self.calm += 1;
-        if self.calm < self.calm_wanted {
+        let frames = self.calm_min.saturating_sub(SPARE_WISHED);
+        if self.calm < self.calm_enough(frames) {
             return;
         }
-        let frames = self.calm_min.saturating_sub(SPARE_WISHED);
         if frames > 0 && self.direction == Direction::Stay {
             self.settle(Direction::Shrink { frames });
         }
-        self.calm_wanted = (self.calm_wanted / 2).max(CALM_WINDOWS_MIN);
+        if self.calm >= self.calm_wanted {
+            self.calm_wanted = (self.calm_wanted / 2).max(CALM_WINDOWS_MIN);
+        }
         self.calm = 0;
         self.calm_min = usize::MAX;
+    }
+
+    /// Every frame in excess of the first halves the wait for shrinking.
+    fn calm_enough(&self, frames: usize) -> u32 {
+        let halvings = u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX);
+        let calm = self.calm_wanted.checked_shr(halvings).unwrap_or(0);
+        calm.max(CALM_WINDOWS_LEAST)
     }
 
     fn trouble(&mut self) {

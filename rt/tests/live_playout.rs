@@ -255,6 +255,22 @@ fn a_stall_is_concealed_at_first_and_its_delay_is_lost_in_the_next_pauses() {
     assert_eq!((report.in_sound, report.dropped), (0, 0), "{report:?}");
 }
 
+/// Goal: what a stall left over is not borne for as long as a frame too many would be.
+#[test]
+fn a_great_excess_is_lost_within_seconds() {
+    let (mut playout, mut source) = (Playout::new(Comfort::Silence), Source::new(talk(), 0));
+    let mut report = Report::default();
+    listen(&mut playout, &mut source, 0..MINUTE, &mut report);
+    for _ in 0..8 {
+        playout.tick(&mut [0; FRAME]);
+    }
+    let after = |seconds: u64| MINUTE + 8 + 50 * seconds;
+    listen(&mut playout, &mut source, after(0)..after(8), &mut report);
+    let deepest = listen(&mut playout, &mut source, after(8)..after(9), &mut report);
+    assert!(deepest <= 4, "{deepest} deep after 8 s: {report:?}");
+    assert_eq!(report.dropped, 0, "{report:?}");
+}
+
 #[test]
 fn what_was_stored_is_played_as_it_is() {
     let mut source = Source::new(talk(), 0);
