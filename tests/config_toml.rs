@@ -6,7 +6,8 @@ mod config_support;
 
 use config_support::{Folder, PAIR};
 use diglot::config::{Command, Control, Engine, OnFailure};
-use diglot_rt::msg::Codec;
+use diglot_rt::msg::{Codec, Comfort};
+use diglot_rt::units::Dbm0;
 
 fn gateway(toml: &str) -> Folder {
     Folder::new(Command::Gateway).toml(toml)
@@ -405,6 +406,31 @@ fn extensions_beyond_the_bound_are_refused() {
         gateway(&format!("{head}{seventeen}")).refusal(),
         "diglot.toml:83: extension[16]: more than 16 extensions in one process"
     );
+}
+
+#[test]
+fn comfort_noise_is_off_unless_asked_for_and_never_loud() {
+    let extension = |more: &str| {
+        gateway(&format!("{PAIR}{more}"))
+            .load()
+            .extensions
+            .remove(1)
+    };
+    assert_eq!(extension("").comfort, Comfort::Silence);
+    for level in [-80_i8, -60, -40] {
+        let written = format!("comfort_noise_dbm0 = {level}\n");
+        assert_eq!(extension(&written).comfort, Comfort::Noise(Dbm0(level)));
+    }
+    for level in ["-39", "0", "40", "-81", "-1000000"] {
+        let line = refusal_with(&format!("comfort_noise_dbm0 = {level}\n"));
+        assert_eq!(
+            line,
+            format!(
+                "diglot.toml:13: extension[1].comfort_noise_dbm0: {level} is not an integer from \
+                 -80 to -40"
+            )
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use diglot_rt::limits::{LEGS_MAX, RTP_PORTS_MAX};
-use diglot_rt::msg::Codec;
+use diglot_rt::msg::{Codec, Comfort};
 
 use super::draft::{Draft, ExtensionDraft, Setting, VOICES};
 use super::error::{ConfigError, Place, quoted};
@@ -221,6 +221,8 @@ fn extension(draft: &mut Draft, written: &ExtensionDraft, command: Command) -> E
         downlink: optional(draft, written, "downlink", parse::downlink).unwrap_or(Codec::Slin),
         on_failure: on_failure.unwrap_or(OnFailure::Silence),
         waiting_prompt,
+        comfort: optional(draft, written, "comfort_noise_dbm0", parse::comfort_noise)
+            .unwrap_or(Comfort::Silence),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "downlink",
             "on_failure",
             "waiting_prompt",
+            "comfort_noise_dbm0",
         ],
     ),
     ("link", &["url"]),

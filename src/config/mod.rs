@@ -26,6 +26,7 @@
 //! | `extension.downlink` | `"slin"` | `"g722"`, `"slin"`, `"ulaw"`, `"alaw"` |
 //! | `extension.on_failure` | `"silence"` | `"silence"`, `"original"`, `"prompt:FILE"` |
 //! | `extension.waiting_prompt` | none: silence | a file |
+//! | `extension.comfort_noise_dbm0` | none: true silence | -80 to -40 |
 //! | `link.url` | `"ws://127.0.0.1:<port of translator.listen>/translate"` | ws, wss |
 //! | `translator.listen` | `"127.0.0.1:3002"` | numeric `IP:port` |
 //! | `translator.engine` | `"vendors"` | `"vendors"`, `"loop"` |
@@ -68,7 +69,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use diglot_rt::msg::Codec;
+use diglot_rt::msg::{Codec, Comfort};
 
 use draft::Draft;
 use error::Place;
@@ -235,6 +236,8 @@ pub struct Extension {
     pub on_failure: OnFailure,
     /// A WAV file to play, again and again, to a caller without a partner; silence if absent.
     pub waiting_prompt: Option<PathBuf>,
+    /// What is sent while nothing is said.
+    pub comfort: Comfort,
 }
 
 /// What a listener hears while interpreting is out of order.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use diglot_rt::msg::Codec;
+use diglot_rt::msg::{Codec, Comfort};
+use diglot_rt::units::Dbm0;
 
 use super::draft::{Setting, Value};
 use super::error::{ConfigError, Place, alternatives, quoted};
@@ -266,6 +267,17 @@ pub(super) fn on_failure(setting: &Setting) -> Result<OnFailure, Refusal> {
             ))),
         },
     }
+}
+
+/// Levels of comfort noise, in dBm0. Above it is noise rather than comfort ([`Comfort::Noise`]),
+/// below it is less than the last bit of G.711.
+const COMFORT_NOISE_DBM0: RangeInclusive<i64> = -80..=-40;
+
+/// The noise that a listener hears while nothing is said.
+pub(super) fn comfort_noise(setting: &Setting) -> Result<Comfort, Refusal> {
+    let level = integer(COMFORT_NOISE_DBM0)(setting)?;
+    let level = i8::try_from(level).map_err(|_| Refusal::Value("out of range".to_owned()))?;
+    Ok(Comfort::Noise(Dbm0(level)))
 }
 
 /// A name without spaces or marks: of a model, a voice, a user, an application.

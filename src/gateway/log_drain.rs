@@ -83,6 +83,7 @@ const TX_NOTEWORTHY: &[TxCount] = &[
     TxCount::TickMissed,
     TxCount::FrameHole,
     TxCount::DropPlayoutFull,
+    TxCount::DropPlayoutLate,
     TxCount::DropRingFull,
     TxCount::EventLost,
     TxCount::SocketError,
@@ -173,7 +174,16 @@ impl LogThread {
     fn take_tile_events(&mut self) {
         while let Ok(event) = self.parts.rx_events.pop() {
             match event {
-                RxEvent::FirstPacket { .. } | RxEvent::TelephoneEvent { .. } => {}
+                RxEvent::FirstPacket { .. } => {}
+                RxEvent::TelephoneEvent {
+                    leg,
+                    event,
+                    duration_ms,
+                } => self.parts.event_sender.send(GatewayEvent::KeyPressed {
+                    leg,
+                    event,
+                    duration_ms,
+                }),
                 RxEvent::ByteOrderSuspected { leg } => log::warn!(
                     target: "call",
                     "leg {}: its samples read as noise: are their bytes swapped?",

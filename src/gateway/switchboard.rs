@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diglot_rt::msg::{Comfort, LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg};
+use diglot_rt::msg::{LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg};
 use mio::Waker;
 use rtrb::{Producer, PushError};
 
@@ -143,7 +143,7 @@ impl Switchboard {
             port,
             destination: remote,
             codec: line.extension.downlink,
-            comfort: Comfort::Silence,
+            comfort: line.extension.comfort,
             ssrc: fastrand::u32(..),
             first_sequence_number: fastrand::u16(..),
             first_timestamp: fastrand::u32(..),

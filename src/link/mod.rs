@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod command;
 pub mod connection;
 mod decode;
 pub mod leg;

@@ -82,6 +82,15 @@ impl Conversation {
                 "{}: sends payload type {payload_type}, which its extension does not expect",
                 self.name(*leg)
             )),
+            GatewayEvent::KeyPressed {
+                leg,
+                event,
+                duration_ms,
+            } => Some(format!(
+                "{}: pressed {} for {duration_ms} ms",
+                self.name(*leg),
+                key_name(*event)
+            )),
             GatewayEvent::SpeechArrived {
                 speaker,
                 listener,
@@ -166,6 +175,15 @@ fn milliseconds(time: Option<u64>) -> String {
     time.map_or_else(|| "?".into(), |ms| format!("{ms} ms"))
 }
 
+/// What is printed on a telephone's key (RFC 4733 table 3).
+fn key_name(event: u8) -> String {
+    const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+    match KEYS.get(usize::from(event)) {
+        Some(key) => format!("key {}", char::from(*key)),
+        None => format!("telephone event {event}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! Goal: the timing line comes once, when the last of its facts is known, in any order.
@@ -242,6 +260,26 @@ mod tests {
                 "order {order:?}"
             );
             assert!(conversation.under_way.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_as_it_is_printed() {
+        let mut conversation = conversation();
+        for (event, name) in [
+            (0, "key 0"),
+            (9, "key 9"),
+            (10, "key *"),
+            (11, "key #"),
+            (15, "key D"),
+            (16, "telephone event 16"),
+        ] {
+            let line = conversation.line(&GatewayEvent::KeyPressed {
+                leg: SPEAKER,
+                event,
+                duration_ms: 120,
+            });
+            assert_eq!(line, Some(format!("7777 [c]: pressed {name} for 120 ms")));
         }
     }
 

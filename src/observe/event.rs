@@ -97,6 +97,15 @@ pub enum GatewayEvent {
         /// Code and message.
         what: String,
     },
+    /// A key was pressed and let go; said once per key.
+    KeyPressed {
+        /// On whose phone.
+        leg: LegId,
+        /// Which, as RFC 4733 table 3 numbers them.
+        event: u8,
+        /// For how long, as far as that was heard.
+        duration_ms: u32,
+    },
     /// A phone sends a payload type that its extension does not expect; said once per leg.
     UnexpectedPayloadType {
         /// Whose phone.
