@@ -27,6 +27,7 @@ use super::reports;
 use super::stream::ReadEnd;
 use crate::critical::{self, AbortOnPanic};
 use crate::net::clock;
+use crate::net::paced_poll::PacedPoll;
 use crate::observe::event::{EventSender, GatewayEvent, Voice};
 use crate::observe::link_counts::{LinkCount, LinkCounts};
 
@@ -79,7 +80,7 @@ pub struct LinkHandle {
 /// The thread cannot be made.
 pub fn spawn(poll: Poll, waker: Arc<Waker>, parts: LinkParts) -> io::Result<LinkHandle> {
     let (commands, inbox) = bounded(COMMAND_RING_MAX);
-    let mut thread = LinkThread::new(poll, inbox, parts);
+    let mut thread = LinkThread::new(PacedPoll::new(poll)?, inbox, parts);
     let thread = thread::Builder::new().name("link".into()).spawn(move || {
         let _guard = AbortOnPanic;
         while thread.turn() == Next::Turn {}
@@ -132,7 +133,7 @@ enum Next {
 }
 
 struct LinkThread {
-    poll: Poll,
+    poll: PacedPoll,
     events: Events,
     inbox: Receiver<LinkCommand>,
     parts: LinkParts,
@@ -170,7 +171,7 @@ enum Outage {
 }
 
 impl LinkThread {
-    fn new(poll: Poll, inbox: Receiver<LinkCommand>, parts: LinkParts) -> Self {
+    fn new(poll: PacedPoll, inbox: Receiver<LinkCommand>, parts: LinkParts) -> Self {
         let unix_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -194,9 +195,7 @@ impl LinkThread {
 
     fn turn(&mut self) -> Next {
         let patience = self.patience();
-        if let Err(error) = self.poll.poll(&mut self.events, Some(patience))
-            && error.kind() != io::ErrorKind::Interrupted
-        {
+        if let Err(error) = self.poll.wait(&mut self.events, Some(patience)) {
             critical::abort("link", &error);
         }
         while let Ok(command) = self.inbox.try_recv() {
@@ -339,6 +338,7 @@ impl LinkThread {
     fn send_uplink(&mut self, now: Micros) {
         // One turn takes what was there at its start, so that a busy tile cannot hold it here.
         let ready = self.parts.uplink.slots();
+        self.poll.note(now, ready as u64);
         for _ in 0..ready {
             let Ok(frame) = self.parts.uplink.pop() else {
                 break;

@@ -1,6 +1,8 @@
-//! Sockets, clocks and timers as the tiles need them: thin, safe, without allocation after set-up.
+//! Sockets, clocks and timers as tiles and I/O threads need them: thin, safe, without allocation after set-up.
 
 pub mod batch;
 pub mod clock;
+pub mod paced_poll;
+pub mod rhythm;
 pub mod timer;
 pub mod udp;

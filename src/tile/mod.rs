@@ -19,7 +19,6 @@ use crate::critical::{self, AbortOnPanic};
 use crate::sys;
 
 pub mod meters;
-pub mod rhythm;
 pub mod rx;
 pub mod tx;
 

@@ -26,13 +26,15 @@ use crate::config::Config;
 use crate::link::request::Refusal;
 use crate::link::server::{Breach, Connection, Received};
 use crate::link::stream::ReadEnd;
+use crate::net::clock;
+use crate::net::paced_poll::PacedPoll;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
 /// The I/O thread's state.
 pub(super) struct Reactor {
-    poll: Poll,
+    poll: PacedPoll,
     listener: TcpListener,
     local_addr: SocketAddr,
     waker: Arc<Waker>,
@@ -50,6 +52,8 @@ pub(super) struct Reactor {
     /// What the workers found; `None` once nobody listens any more.
     reports: Option<Receiver<Report>>,
     reports_sender: Sender<Report>,
+    /// Messages received since the last turn ended.
+    messages: u64,
     /// Decoded PCM of the message at hand.
     pcm: Vec<u8>,
 }
@@ -78,7 +82,7 @@ impl Reactor {
             local_addr: listener.local_addr()?,
             waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
             hub: Arc::new(Hub::new(config, engines, limits)),
-            poll,
+            poll: PacedPoll::new(poll)?,
             listener,
             is_stopped,
             slots: Vec::new(),
@@ -89,6 +93,7 @@ impl Reactor {
             housekept_at: now,
             reports: Some(reports),
             reports_sender,
+            messages: 0,
             pcm: Vec::new(),
         })
     }
@@ -109,9 +114,8 @@ impl Reactor {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         while !self.is_stopped.load(Ordering::Acquire) {
-            if let Err(error) = self.poll.poll(&mut events, self.wait_max())
-                && error.kind() != io::ErrorKind::Interrupted
-            {
+            let wait_max = self.wait_max();
+            if let Err(error) = self.poll.wait(&mut events, wait_max) {
                 log::error!("the translator stops: poll: {error}");
                 break;
             }
@@ -132,6 +136,8 @@ impl Reactor {
                 Token(index) => self.serve_event(index, event),
             }
         }
+        let messages = std::mem::take(&mut self.messages);
+        self.poll.note(clock::now(), messages);
         self.take_reports();
         if self.is_accept_due {
             self.accept();
@@ -296,6 +302,7 @@ impl Reactor {
                     slot.session = Session::open(reporter, &request, hub);
                 }
                 Received::Message(message) => {
+                    self.messages += 1;
                     let Some(session) = &mut slot.session else {
                         continue;
                     };

@@ -1,16 +1,17 @@
-//! When the rx tile looks at its sockets: at each arrival, or under load once in each half
+//! When a thread looks at its sockets: at each arrival, or under load once in each half
 //! millisecond.
 //!
 //! A wake-up costs more than the packet it is for. From about a hundred legs on, packets arrive
-//! more often than a recogniser could ever tell apart, so the tile collects those of
-//! half a millisecond and hands them on together; the drivers of network cards do the same.
+//! more often than a recogniser could ever tell apart, so the rx tile collects those of half a
+//! millisecond and hands them on together, and the threads of the link do so with messages; the
+//! drivers of network cards do the same.
 //! Pure: time is an argument.
 
 use diglot_rt::units::{FRAME_US, Micros};
 
 /// Time between two looks under load: a quarter of the bound on what the gateway adds to a packet
 /// on its way to the translator (2 ms).
-const PACED_PERIOD_US: u64 = 500;
+pub const PACED_PERIOD_US: u64 = 500;
 
 /// Datagrams in one frame's time from which on the looks are paced: as many legs, and about two a
 /// look, where collecting begins to pay.
