@@ -7,8 +7,9 @@
 //!
 //! Growing is quick: a second in which nothing was left asks for a frame. Shrinking is slow: it
 //! takes a calm stretch, longer after each trouble, so that a network that stalls now and then is
-//! not forgotten at once; but the more is left over, the shorter, since everybody waits for it. A wish is first to be granted where nobody hears it, and only if it has
-//! waited in vain for a pause, in sound.
+//! not forgotten at once; but the more is left over, the shorter, since everybody waits for it. A
+//! wish is first to be granted where nobody hears it, and only if it has waited in vain for a
+//! pause, in sound.
 
 use crate::units::FRAME_SAMPLES_MAX;
 

@@ -199,8 +199,8 @@ impl Playout {
         self.len == 0
     }
 
-    /// Live audio begins with as many frames as it needs, and so it does after a flood: what is left
-    /// is heard as a new beginning.
+    /// Live audio begins with as many frames as it needs, and so it does after a flood: what is
+    /// left is heard as a new beginning.
     fn give_up_excess(&mut self) -> u32 {
         let is_flooded = core::mem::take(&mut self.is_flooded);
         if !is_flooded && !matches!(self.state, State::Waiting { .. }) {

@@ -1,4 +1,5 @@
-//! Sockets, clocks and timers as tiles and I/O threads need them: thin, safe, without allocation after set-up.
+//! Sockets, clocks and timers as tiles and I/O threads need them: thin, safe, without allocation
+//! after set-up.
 
 pub mod batch;
 pub mod clock;

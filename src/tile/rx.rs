@@ -4,7 +4,7 @@
 //! mio ─▶ receive ─▶ routes (whose is it?) ─▶ stage::Decode ─▷ stage::Resample ─▷ link thread
 //! ```
 //! The uplink has no frame clock: a punctual packet is passed on as it comes, or under load with
-//! those of the same half millisecond (see [`rhythm`](crate::net::rhythm)). A short time-out of the wait
+//! those of the same half millisecond (see [`rhythm`]). A short time-out of the wait
 //! lets the decode stage give a missing packet up and keep a silent phone's uplink alive.
 //! Packets of strangers are counted and reported, never decoded.
 
