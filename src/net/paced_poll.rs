@@ -1,7 +1,7 @@
 //! A wait for many sockets that costs no wake-up for each message.
 //!
 //! With few legs it ends at once when something comes. Under load it ends once in each period of
-//! [`rhythm`](super::rhythm), whatever has come by then: five hundred legs' messages are then
+//! [`rhythm`], whatever has come by then: five hundred legs' messages are then
 //! served a dozen at a time.
 
 use std::io;
