@@ -21,7 +21,7 @@ const SPARE_WISHED: usize = 1;
 const CALM_WINDOWS_MIN: u32 = 10;
 /// … doubled by each trouble up to this: a clock 200 ppm off moves less than two frames in it.
 const CALM_WINDOWS_MAX: u32 = 160;
-/// Calm before a great excess shrinks, in windows.
+/// Calm before a great excess shrinks, or that of a stream that has just begun, in windows.
 const CALM_WINDOWS_LEAST: u32 = 2;
 /// Windows a wish waits for a pause.
 const PATIENCE_WINDOWS: u32 = 5;
@@ -85,7 +85,8 @@ impl Depth {
             window_min: usize::MAX,
             calm_min: usize::MAX,
             calm: 0,
-            calm_wanted: CALM_WINDOWS_MIN,
+            // Beginnings are uneven, and say little about the time after them.
+            calm_wanted: CALM_WINDOWS_LEAST,
             direction: Direction::Stay,
             waited: 0,
             moved: 0,

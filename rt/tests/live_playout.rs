@@ -271,6 +271,25 @@ fn a_great_excess_is_lost_within_seconds() {
     assert_eq!(report.dropped, 0, "{report:?}");
 }
 
+/// Goal: a rough beginning, as when many calls begin at once, is not borne for long after it.
+/// Method: two short stalls within the first second; whole frames come in time from then on.
+#[test]
+fn what_a_rough_beginning_left_over_is_lost_within_seconds() {
+    let (mut playout, mut source) = (Playout::new(Comfort::Silence), Source::new(talk(), 0));
+    let mut report = Report::default();
+    let mut tick = 0;
+    for (calm, stall) in [(10, 4), (15, 4)] {
+        listen(&mut playout, &mut source, tick..tick + calm, &mut report);
+        for _ in 0..stall {
+            playout.tick(&mut [0; FRAME]);
+        }
+        tick += calm + stall;
+    }
+    listen(&mut playout, &mut source, tick..8 * 50, &mut report);
+    let deepest = listen(&mut playout, &mut source, 8 * 50..9 * 50, &mut report);
+    assert!(deepest <= 3, "{deepest} deep after 8 s: {report:?}");
+}
+
 #[test]
 fn what_was_stored_is_played_as_it_is() {
     let mut source = Source::new(talk(), 0);
