@@ -11,6 +11,7 @@
 
 mod support;
 
+use diglot_rt::codec::{Decoder, Encoder};
 use diglot_rt::msg::{Codec, RxEvent};
 use diglot_rt::testing::meter::tone;
 use diglot_rt::testing::packets::Sender;
@@ -40,6 +41,14 @@ fn suspicions(codec: Codec, samples: &[i16]) -> (usize, Option<usize>) {
 
 fn swapped(samples: &[i16]) -> Vec<i16> {
     samples.iter().map(|sample| sample.swap_bytes()).collect()
+}
+
+/// What is left of the samples after a call over this law: few of the low bytes there are.
+fn over(law: Codec, samples: &[i16]) -> Vec<i16> {
+    let (mut codes, mut heard) = (vec![0; samples.len()], vec![0; samples.len()]);
+    Encoder::new(law).encode(samples, &mut codes);
+    Decoder::new(law).decode(&codes, &mut heard);
+    heard
 }
 
 fn assert_innocent(codec: Codec, samples: &[i16], what: &str) {
@@ -101,5 +110,25 @@ fn swapped_speech_is_noticed_in_the_first_second_of_it_and_once() {
         }
         let held = vowel(rate, 120.0, 8_000.0, second);
         assert_eq!(suspicions(codec, &swapped(&held)), (1, Some(9)));
+    }
+}
+
+#[test]
+fn swapped_speech_of_a_g711_phone_is_noticed_however_loud_it_is() {
+    let rate = Codec::Slin.sample_rate();
+    let second = rate.hertz() as usize;
+    for law in [Codec::Alaw, Codec::Ulaw] {
+        for peak in [500.0, 2_000.0, 8_000.0, 20_000.0] {
+            for seed in 0..20 {
+                let said = over(law, &speech(rate, seed, peak, 10 * second));
+                let what = format!("{law:?}, seed {seed}, peak {peak}");
+                assert_innocent(Codec::Slin, &said, &what);
+                let (times, first) = suspicions(Codec::Slin, &swapped(&said));
+                assert_eq!(times, 1, "{what}");
+                let seconds = if peak > 10_000.0 { 5 } else { 3 };
+                let first = first.expect("it was said once");
+                assert!(first <= seconds * 50, "{what}: frame {first}");
+            }
+        }
     }
 }

@@ -8,8 +8,9 @@
 
 /// Frames with sound that make a judgement: 200 ms.
 const FRAMES_PER_VERDICT: u32 = 10;
-/// Judgements after which an innocent leg is believed for good: the first may be of ringing.
-const VERDICTS_MAX: u32 = 10;
+/// Judgements after which an innocent leg is believed for good, 10 s of sound: the first may be of
+/// ringing, and a shout that came over G.711 is hard to read, since its low bytes are few.
+const VERDICTS_MAX: u32 = 50;
 /// Samples on average below which a reading is no sound: -50 dBov, as in a pause.
 const SOUND_MEAN_MIN: u64 = 100;
 /// Samples of full-scale noise on average are 16 384; sound that loud would be overdriven.
