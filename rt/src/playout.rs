@@ -7,10 +7,10 @@
 //! clicking.
 //!
 //! Speech that was stored is heard as it is. For a live stream, paced by another clock, the buffer
-//! is kept as deep as [`Depth`] wishes: in its pauses a quiet frame is left out or said twice, and
-//! if it has none, one period of its sound. More of it than fits, or than is needed when it begins,
-//! was held up somewhere: all but the newest frames are given up at once, since nobody who speaks
-//! with another wants to hear what was said a second ago.
+//! is kept as deep as [`Depth`] wishes: in its pauses ([`Pauses`]) a frame is left out or said
+//! twice, and if it has none, one period of its sound. More of it than fits, or than is needed when
+//! it begins, was held up somewhere: all but the newest frames are given up at once, since nobody
+//! who speaks with another wants to hear what was said a second ago.
 //!
 //! ```text
 //!            enough buffered               buffer empty
@@ -22,7 +22,7 @@
 use crate::depth::{Depth, Where, Wish};
 use crate::dsp::comfort_noise::ComfortNoise;
 use crate::dsp::fade::{Tail, fade_before_padding};
-use crate::dsp::is_quiet;
+use crate::dsp::pause::Pauses;
 use crate::dsp::plc::{Concealed, Concealer};
 use crate::dsp::stretch;
 use crate::limits::{
@@ -49,9 +49,9 @@ pub enum Repair {
     Compressed,
     /// It was made up, in part at least, from the sound before it.
     Concealed,
-    /// It was quiet and will be said again, to let the buffer grow.
+    /// It was a pause and will be said again, to let the buffer grow.
     Repeated,
-    /// A quiet frame before it was left out, to let the buffer shrink.
+    /// A pause before it was left out, to let the buffer shrink.
     Skipped,
     /// A period of its sound was said twice, since the stream had no pause.
     Stretched,
@@ -84,6 +84,13 @@ enum State {
     Waiting { ticks: u32 },
 }
 
+/// Whether what comes next was made to follow what was heard last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Seam {
+    Cut,
+    None,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     utterance: UtteranceId,
@@ -111,6 +118,9 @@ pub struct Playout {
     tail: Tail,
     /// The utterance it was of, if more of it is expected to follow without a seam.
     seamless: Option<UtteranceId>,
+    /// Within that utterance.
+    seam: Seam,
+    pauses: Pauses,
     concealer: Concealer,
     /// What silence sounds like, if not like silence.
     noise: Option<ComfortNoise>,
@@ -135,6 +145,8 @@ impl Playout {
             state: State::Waiting { ticks: 0 },
             tail: Tail::new(),
             seamless: None,
+            seam: Seam::None,
+            pauses: Pauses::new(),
             concealer: Concealer::new(SampleRate::Hz16000),
             noise: match comfort {
                 Comfort::Noise(level) => Some(ComfortNoise::new(level.below_overload())),
@@ -228,9 +240,12 @@ impl Playout {
         if begins {
             self.concealer.forget();
             self.depth = Depth::new();
+            self.pauses = Pauses::new();
+            self.seam = Seam::Cut;
         }
         let whole = (self.len * FRAME_SAMPLES_MAX - self.offset) / FRAME_SAMPLES_MAX;
-        let wish = match self.frames[self.first].pace {
+        let pace = self.frames[self.first].pace;
+        let wish = match pace {
             Pace::Live => self.depth.observe(whole.saturating_sub(1)),
             Pace::Stored => Wish::Keep,
         };
@@ -240,8 +255,9 @@ impl Playout {
             Part::Middle
         } else {
             let (filled, part) = self.take(frame);
-            if begins {
+            if self.seam == Seam::Cut {
                 self.tail.join(frame);
+                self.seam = Seam::None;
             }
             self.concealer.hear(&mut frame[..filled]);
             if filled < FRAME_SAMPLES_MAX {
@@ -250,6 +266,9 @@ impl Playout {
             }
             part
         };
+        if pace == Pace::Live {
+            self.pauses.hear(frame);
+        }
         self.tail.keep(frame);
         (self.seamless, self.state) = match goes_on {
             Part::Last => (None, State::Waiting { ticks: 0 }),
@@ -263,6 +282,7 @@ impl Playout {
         if matches!(self.state, State::Hole { ticks: 1, .. }) {
             self.depth.ran_dry();
         }
+        self.seam = Seam::None;
         let concealed = self.concealer.conceal(frame);
         if concealed == Concealed::Silent {
             self.comfort(frame);
@@ -303,15 +323,17 @@ impl Playout {
         let mut line = [0; FRAME_SAMPLES_MAX + stretch::PERIOD_MAX];
         self.read(&mut line);
         let (next, _) = line.split_at(FRAME_SAMPLES_MAX);
-        let is_pause = is_quiet(next);
+        let is_pause = self.pauses.is_pause(next);
         if is_pause && matches!(wish, Wish::Shorten(_)) && there >= 2 * FRAME_SAMPLES_MAX {
             self.pop();
             self.depth.granted();
+            self.seam = Seam::Cut;
             return Some(Repair::Skipped);
         }
         if is_pause && matches!(wish, Wish::Lengthen(_)) {
             frame.copy_from_slice(next);
             self.depth.granted();
+            self.seam = Seam::Cut;
             return Some(Repair::Repeated);
         }
         if place == Where::InPause {

@@ -93,7 +93,7 @@ counted! {
         FrameConcealed => "rx_frame_concealed_total",
         /// Frames made up for a gap or a silent phone.
         FrameFilled => "rx_frame_filled_total",
-        /// Quiet frames left out, to make good for frames made up while packets were only delayed.
+        /// Frames of pauses left out, to make good for frames made up while packets were only delayed.
         FrameSkipped => "rx_frame_skipped_total",
         /// Packets of comfort noise, which say that the phone is silent.
         ComfortNoise => "rx_comfort_noise_total",
@@ -151,9 +151,9 @@ counted! {
         FrameCompressed => "tx_frame_compressed_total",
         /// Frames of sound of which a period was said twice, to keep a live stream from breaking.
         FrameStretched => "tx_frame_stretched_total",
-        /// Quiet frames of a live stream that were left out.
+        /// Frames of a live stream's pauses that were left out.
         FrameSkipped => "tx_frame_skipped_total",
-        /// Quiet frames of a live stream that were said twice.
+        /// Frames of a live stream's pauses that were said twice.
         FrameRepeated => "tx_frame_repeated_total",
         /// Dropped: the leg's playout buffer was full.
         DropPlayoutFull => "tx_drop_playout_full_total",

@@ -5,12 +5,12 @@
 //! the recogniser's goes on. What is made up is the sound before the gap, faded away within 60 ms
 //! and over to the sound after it, then silence: the recogniser hears no click. When its packets
 //! come after all, the silence already given counts against the gap. If they had only been delayed,
-//! more time was given than had passed: that debt is remembered and made good by leaving out quiet
-//! frames and pauses. Speech is never left out.
+//! more time was given than had passed: that debt is remembered and made good by leaving out
+//! frames of its pauses. Speech is never left out.
 
 use crate::codec::Decoder;
 use crate::dsp::comfort_noise::ComfortNoise;
-use crate::dsp::is_quiet;
+use crate::dsp::pause::Pauses;
 use crate::dsp::plc::{Concealed, Concealer};
 use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
 use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
@@ -33,7 +33,7 @@ pub enum Cut<'a> {
     Concealed(&'a UplinkFrame),
     /// The next frame.
     Frame(&'a UplinkFrame),
-    /// A quiet frame was left out to make good for one made up too many.
+    /// A frame of a pause was left out to make good for one made up too many.
     Skipped,
 }
 
@@ -58,6 +58,8 @@ pub struct Timeline {
     /// What silence sounds like, if the phone said so (RFC 3389).
     noise: Option<ComfortNoise>,
     concealer: Concealer,
+    /// Learns from what was received.
+    pauses: Pauses,
     /// Whether the frame that is being filled has concealed sound in it.
     repair: Concealed,
 }
@@ -86,6 +88,7 @@ impl Timeline {
             next_fill: None,
             noise: None,
             concealer: Concealer::new(rate),
+            pauses: Pauses::new(),
             repair: Concealed::Silent,
         }
     }
@@ -208,7 +211,11 @@ impl Timeline {
         }
         self.len = 0;
         let frame = self.samples_per_frame as u64;
-        if self.debt >= frame && is_quiet(&self.frame.samples[..self.samples_per_frame]) {
+        let samples = &self.frame.samples[..self.samples_per_frame];
+        if self.frame.kind == FrameKind::Received {
+            self.pauses.hear(samples);
+        }
+        if self.debt >= frame && self.pauses.is_pause(samples) {
             self.debt -= frame;
             emit(Cut::Skipped);
         } else {

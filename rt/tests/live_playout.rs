@@ -15,8 +15,9 @@ use std::collections::VecDeque;
 use diglot_rt::limits::{FEED_LEAD_FRAMES, PLAYOUT_FRAMES_MAX};
 use diglot_rt::msg::{Comfort, DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::playout::{Played, Playout, Pushed, Repair};
+use diglot_rt::testing::meter::rms;
 use diglot_rt::testing::netem::Random;
-use diglot_rt::testing::signals::{speech, vowel};
+use diglot_rt::testing::signals::{speech, vowel, white};
 use diglot_rt::units::{FRAME_US, SampleRate};
 
 const MINUTE: u64 = 60 * 50;
@@ -161,6 +162,62 @@ fn a_clock_that_is_off_for_hours_is_made_good_in_pauses_alone() {
             "{what}"
         );
         assert!(report.in_pause.abs_diff(off_frames) <= 8, "{what}");
+    }
+}
+
+/// Goal: all that is ever done for a clock is done between words, on a quiet line and on a noisy
+/// one. Method: every frame heard is found again in what was said, in its order; where that is not
+/// the next frame, what was left out or said twice had no word in it.
+#[test]
+fn every_word_is_heard_once_as_it_was_said_on_lines_of_any_noise() {
+    let words = talk();
+    let frames = words.as_chunks::<FRAME>().0;
+    for (noise_peak, skew_ppm) in [(0.0, 200), (100.0, -200), (300.0, 200), (600.0, -200)] {
+        let noise = white(5, noise_peak, words.len());
+        // What stands out of the noise, or of a line that is silent.
+        let audible = rms(&noise) * 2.0 + 60.0;
+        let has_word = |n: u64| rms(&frames[n as usize % frames.len()]) > audible;
+        let both = words.iter().zip(&noise);
+        let sound = both.map(|(word, noise)| word.saturating_add(*noise));
+        let mut source = Source::new(sound.collect(), skew_ppm);
+        let (mut playout, mut next, mut repairs) = (Playout::new(Comfort::Silence), 0, 0);
+        let (mut steepest_heard, mut last) = (0, 0);
+        let hours = 2 * 60 * MINUTE;
+        for tick in 0..hours {
+            for frame in source.arrived(tick * FRAME_US + FRAME_US / 2) {
+                playout.push(&frame);
+            }
+            let mut samples = [0; FRAME];
+            let heard = playout.tick(&mut samples);
+            if heard.played == Played::Idle {
+                continue;
+            }
+            let what = format!("noise of {noise_peak}, tick {tick}, frame {next}: {heard:?}");
+            assert_ne!(heard.played, Played::Hole, "{what}");
+            if heard.repair == Some(Repair::Skipped) {
+                assert!(!has_word(next), "a word was left out: {what}");
+                next += 1;
+            }
+            // Beyond the fade of a join.
+            let said = source.frame(next);
+            assert_eq!(samples[64..], said.samples[64..], "{what}");
+            for sample in samples {
+                let step = (i32::from(sample) - i32::from(last)).abs();
+                steepest_heard = steepest_heard.max(step);
+                last = sample;
+            }
+            match heard.repair {
+                None | Some(Repair::Skipped) => next += 1,
+                Some(Repair::Repeated) => assert!(!has_word(next), "a word twice: {what}"),
+                Some(_) => panic!("a word was changed: {what}"),
+            }
+            repairs += u64::from(heard.repair.is_some());
+        }
+        let off_frames = hours * skew_ppm.unsigned_abs() / 1_000_000;
+        assert!(repairs.abs_diff(off_frames) <= 8, "{repairs} repairs");
+        // It is said again and again.
+        let most = steepest(&source.sound.repeat(2));
+        assert!(steepest_heard <= most, "noise of {noise_peak}: a click");
     }
 }
 

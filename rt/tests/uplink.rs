@@ -15,6 +15,7 @@ use diglot_rt::msg::{Codec, FrameKind, LegId, RxEvent, UplinkFrame};
 use diglot_rt::stats::RxCount;
 use diglot_rt::testing::meter::{rms, signal_to_noise_db, tone};
 use diglot_rt::testing::packets::Sender;
+use diglot_rt::testing::signals::white;
 use diglot_rt::units::{FRAME_US, Micros, SampleRate};
 use proptest::prelude::*;
 use support::{LEG, Uplink, rx_leg};
@@ -194,6 +195,48 @@ fn a_stall_costs_no_speech_and_its_silence_is_made_good_in_a_pause() {
         uplink.count(RxCount::FrameSkipped),
         uplink.count(RxCount::FrameFilled)
     );
+}
+
+/// Goal: a line that is never silent makes good for a stall all the same, and in its pauses only.
+#[test]
+fn a_stall_of_a_noisy_line_is_made_good_between_words() {
+    for codec in [Codec::Slin, Codec::Slin16] {
+        let frame = codec.sample_rate().samples_per_frame();
+        let noise = white(3, 300.0, 300 * frame);
+        // A word of half a second, a pause of as much.
+        let is_word = |n: usize| (n / 25).is_multiple_of(2);
+        let said = |n: usize| -> Vec<i16> {
+            let word = if is_word(n) { LOUD } else { 0 };
+            let noise = &noise[n * frame..][..frame];
+            noise.iter().map(|noise| noise + word).collect()
+        };
+        let (mut uplink, mut sender) = (Uplink::new(codec), Sender::new(codec));
+        let mut heard = Vec::new();
+        for n in 0..300 {
+            uplink.tick(slot(n as u64));
+            // Nothing comes for 200 ms, then all of it at once.
+            let first = match n {
+                110..120 => continue,
+                120 => 110,
+                _ => n,
+            };
+            for late in first..=n {
+                uplink.receive(slot(n as u64), &sender.packet(&said(late)));
+            }
+            heard.extend(uplink.take());
+        }
+        assert_eq!(heard.len(), 300, "{codec:?}: the time is made good");
+        assert_unbroken(&heard, 0);
+        let is_loud = |frame: &&UplinkFrame| {
+            frame.kind == FrameKind::Received && rms(&frame.samples[60..]) > f64::from(LOUD) * 0.8
+        };
+        let words = heard.iter().filter(is_loud).count();
+        let expected = (0..300).filter(|n| is_word(*n)).count();
+        assert!(
+            words.abs_diff(expected) <= 1,
+            "{codec:?}: {words} of {expected}"
+        );
+    }
 }
 
 #[test]

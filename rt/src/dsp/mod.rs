@@ -3,6 +3,7 @@
 pub mod byte_order;
 pub mod comfort_noise;
 pub mod fade;
+pub mod pause;
 pub mod plc;
 pub mod rate;
 pub mod resample;
