@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use diglot_rt::limits::{FEED_LEAD_FRAMES, PLAYOUT_FRAMES_MAX};
 use diglot_rt::msg::{Comfort, DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::playout::{Played, Playout, Pushed, Repair};
-use diglot_rt::testing::meter::rms;
+use diglot_rt::testing::meter::{rms, tone};
 use diglot_rt::testing::netem::Random;
 use diglot_rt::testing::signals::{speech, vowel, white};
 use diglot_rt::units::{FRAME_US, SampleRate};
@@ -218,6 +218,36 @@ fn every_word_is_heard_once_as_it_was_said_on_lines_of_any_noise() {
         // It is said again and again.
         let most = steepest(&source.sound.repeat(2));
         assert!(steepest_heard <= most, "noise of {noise_peak}: a click");
+    }
+}
+
+/// Goal: where a frame of a pause was left out or comes again, the hum of the line goes on.
+#[test]
+fn what_is_done_in_a_pause_leaves_no_step_in_the_hum_of_the_line() {
+    const HUM_PEAK: f64 = 400.0;
+    // 60 Hz, of which 20 ms are no whole number of periods.
+    let hum = tone(SampleRate::Hz16000, 60.0, HUM_PEAK, 30 * 50 * FRAME);
+    let both = talk().into_iter().zip(hum);
+    let sound: Vec<i16> = both.map(|(word, hum)| word.saturating_add(hum)).collect();
+    for skew_ppm in [-200, 200] {
+        let mut source = Source::new(sound.clone(), skew_ppm);
+        let mut playout = Playout::new(Comfort::Silence);
+        let (mut last, mut repair, mut joins) = (0, None, 0);
+        for tick in 0..60 * MINUTE {
+            for frame in source.arrived(tick * FRAME_US + FRAME_US / 2) {
+                playout.push(&frame);
+            }
+            let mut samples = [0; FRAME];
+            let before = repair;
+            repair = playout.tick(&mut samples).repair;
+            if repair == Some(Repair::Skipped) || before == Some(Repair::Repeated) {
+                let step = (i32::from(samples[0]) - i32::from(last)).abs();
+                assert!(step <= HUM_PEAK as i32 / 10, "{skew_ppm} ppm: {step}");
+                joins += 1;
+            }
+            last = samples[FRAME - 1];
+        }
+        assert!(joins >= 30, "{skew_ppm} ppm: {joins} joins");
     }
 }
 
