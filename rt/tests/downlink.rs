@@ -177,6 +177,111 @@ fn silence_holes_late_ticks_and_overruns_are_counted_apart() {
     assert_eq!(downlink.count(TxCount::TickLate), 1);
 }
 
+/// Goal: whoever reads the counts can tell what was wrong: one cause, one count.
+/// Method: the same flow of speech, disturbed in one way at a time.
+#[test]
+fn each_hole_has_one_cause_and_one_count() {
+    const CAUSES: [TxCount; 4] = [
+        TxCount::FrameHole,
+        TxCount::FrameIdle,
+        TxCount::TickLate,
+        TxCount::DropRingFull,
+    ];
+    const SPEECH: u64 = 20;
+    let disturbances: [(fn(&mut Downlink), [u64; 4]); 5] = [
+        (|_| {}, [0; 4]),
+        // Nothing comes for a tick in the middle.
+        (|downlink| drop(downlink.tick_one(SPEECH)), [1, 0, 0, 0]),
+        // All was said.
+        (
+            |downlink| {
+                downlink.say(1, Part::Last, LOUD);
+                sounds(downlink, SPEECH..SPEECH + 2);
+            },
+            [0, 1, 0, 0],
+        ),
+        // The tile woke too late.
+        (
+            |downlink| {
+                downlink.say(1, Part::Middle, LOUD);
+                let late = Tick {
+                    slot: SPEECH,
+                    late_us: TICK_LATE_US + 1,
+                    missed: 0,
+                };
+                downlink.playout.collect(support::RING, &downlink.counts);
+                downlink.playout.tick(late, &downlink.counts);
+            },
+            [0, 0, 1, 0],
+        ),
+        // Nobody takes the frames away.
+        (
+            |downlink| {
+                for n in 0..=support::RING as u64 {
+                    downlink.say(1, Part::Middle, LOUD);
+                    let tick = Tick {
+                        slot: SPEECH + n,
+                        late_us: TICK_LATE_US,
+                        missed: 0,
+                    };
+                    downlink.playout.collect(support::RING, &downlink.counts);
+                    downlink.playout.tick(tick, &downlink.counts);
+                }
+            },
+            [0, 0, 0, 1],
+        ),
+    ];
+    for (n, (disturb, expected)) in disturbances.into_iter().enumerate() {
+        let mut downlink = Downlink::new(Codec::Ulaw);
+        downlink.say(1, Part::Middle, LOUD);
+        for slot in 0..SPEECH {
+            downlink.say(1, Part::Middle, LOUD);
+            assert_eq!(downlink.tick_one(slot).frame.sound, speech(1));
+        }
+        // What is in hand is played, so that the disturbance meets an empty buffer.
+        assert_eq!(downlink.tick_one(SPEECH).frame.sound, speech(1));
+        disturb(&mut downlink);
+        let counted = CAUSES.map(|what| downlink.count(what));
+        assert_eq!(counted, expected, "disturbance {n} of {CAUSES:?}");
+    }
+}
+
+/// Goal: a long hole ends in the comfort noise of the leg, at its level, and goes on in it.
+#[test]
+fn after_60_ms_a_hole_sounds_like_the_pause_between_utterances() {
+    for codec in [Codec::G722, Codec::Slin] {
+        let mut downlink = Downlink::empty();
+        let leg = TxLeg {
+            comfort: Comfort::Noise(Dbm0(-50)),
+            ..tx_leg(LEG, codec)
+        };
+        downlink.playout.add_leg(&leg).expect("free");
+        downlink.encode.add_leg(&leg).expect("free");
+        for _ in 0..5 {
+            downlink.say(1, Part::Middle, LOUD);
+        }
+        let (mut decoder, mut levels) = (Decoder::new(codec), Vec::new());
+        // Through the hole and past its end.
+        for slot in 0..5 + u64::from(PLAYOUT_HOLE_TICKS_MAX) + 50 {
+            let packet = downlink.tick_one(slot);
+            levels.push(decibels(
+                rms(&decode_on(&mut decoder, codec, &packet)) / 32_768.0,
+            ));
+        }
+        let count = downlink.count(TxCount::FrameHole);
+        assert_eq!(count, u64::from(PLAYOUT_HOLE_TICKS_MAX), "{codec:?}");
+        assert_eq!(downlink.count(TxCount::FrameConcealed), 3, "{codec:?}");
+        // One frame more until the filters have forgotten what was concealed.
+        for (n, level) in levels.iter().enumerate().skip(5 + 3 + 1) {
+            let dbm0 = level + 6.15;
+            assert!(
+                (-54.5..-47.0).contains(&dbm0),
+                "{codec:?}, tick {n}: {dbm0:.1} dBm0"
+            );
+        }
+    }
+}
+
 #[test]
 fn comfort_is_silence_or_noise_of_the_level_asked_for_and_never_loud() {
     for codec in Codec::ALL.into_iter().filter(|codec| codec.is_static()) {
