@@ -452,7 +452,7 @@ impl Playout {
             frame[rest..].fill(0);
             self.offset = 0;
             if part == Part::Last {
-                fade_before_padding(frame);
+                fade_before_padding(&self.tail, frame);
             }
             return (FRAME_SAMPLES_MAX, part);
         }

@@ -14,7 +14,7 @@ use diglot_rt::codec::Decoder;
 use diglot_rt::limits::{
     PLAYOUT_FRAMES_MAX, PLAYOUT_HOLE_TICKS_MAX, PLAYOUT_START_TICKS_MAX, TICK_LATE_US,
 };
-use diglot_rt::msg::{Codec, Comfort, LegId, Part, Sound, TxLeg, UtteranceId};
+use diglot_rt::msg::{Codec, Comfort, DownlinkFrame, LegId, Pace, Part, Sound, TxLeg, UtteranceId};
 use diglot_rt::phases::Phase;
 use diglot_rt::pool::AddError;
 use diglot_rt::stats::TxCount;
@@ -210,7 +210,7 @@ fn each_hole_has_one_cause_and_one_count() {
                     missed: 0,
                 };
                 downlink.playout.collect(support::RING, &downlink.counts);
-                downlink.playout.tick(late, &downlink.counts);
+                downlink.playout.tick(Phase(0), late, &downlink.counts);
             },
             [0, 0, 1, 0],
         ),
@@ -225,7 +225,7 @@ fn each_hole_has_one_cause_and_one_count() {
                         missed: 0,
                     };
                     downlink.playout.collect(support::RING, &downlink.counts);
-                    downlink.playout.tick(tick, &downlink.counts);
+                    downlink.playout.tick(Phase(0), tick, &downlink.counts);
                 }
             },
             [0, 0, 0, 1],
@@ -255,7 +255,7 @@ fn after_60_ms_a_hole_sounds_like_the_pause_between_utterances() {
             comfort: Comfort::Noise(Dbm0(-50)),
             ..tx_leg(LEG, codec)
         };
-        downlink.playout.add_leg(&leg).expect("free");
+        downlink.playout.add_leg(&leg, Phase(0)).expect("free");
         downlink.encode.add_leg(&leg).expect("free");
         for _ in 0..5 {
             downlink.say(1, Part::Middle, LOUD);
@@ -377,6 +377,35 @@ fn beginnings_holes_and_ends_do_not_click() {
     let steepest = heard.windows(2).map(step).max().expect("samples");
     assert!(heard.contains(&LOUD), "it is heard at full level");
     assert!(steepest <= i32::from(LOUD) / 16, "a step of {steepest}");
+}
+
+/// Goal: however much of the last frame is speech, its end is heard without a click.
+#[test]
+fn an_utterance_of_any_length_ends_without_a_click() {
+    for length in 0..=320 {
+        let mut downlink = Downlink::new(Codec::Slin);
+        downlink.say(1, Part::Middle, LOUD);
+        downlink.say(1, Part::Middle, LOUD);
+        let mut samples = [0; 320];
+        samples[..length].fill(LOUD);
+        let last = DownlinkFrame {
+            leg: LEG,
+            utterance: UtteranceId(1),
+            part: Part::Last,
+            pace: Pace::Stored,
+            samples,
+        };
+        downlink.feed.push(last).expect("room in the ring");
+        let slots = (0..5).map(|slot| decode(Codec::Slin, &downlink.tick_one(slot)));
+        let heard: Vec<i16> = slots.flatten().collect();
+        let step = |pair: &[i16]| (i32::from(pair[1]) - i32::from(pair[0])).abs();
+        let steepest = heard.windows(2).map(step).max().expect("samples");
+        assert!(
+            steepest <= i32::from(LOUD) / 16,
+            "{length} samples: a step of {steepest}"
+        );
+        assert_eq!(heard[700..], [0; 100], "{length} samples");
+    }
 }
 
 #[test]

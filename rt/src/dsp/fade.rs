@@ -46,13 +46,19 @@ impl Default for Tail {
     }
 }
 
-/// Fades out the sound before the zeros that pad a last frame; a full frame is left as it is.
-pub fn fade_before_padding(frame: &mut Frame) {
+/// Fades out the sound before the zeros that pad a last frame; a full frame is left as it is. If
+/// there is less of it than a fade takes, what was heard before it, `tail`, is faded out instead.
+pub fn fade_before_padding(tail: &Tail, frame: &mut Frame) {
     let end = frame
         .iter()
         .rposition(|sample| *sample != 0)
         .map_or(0, |last| last + 1);
     if end == FRAME_SAMPLES_MAX {
+        return;
+    }
+    if end < FADE_SAMPLES {
+        frame.fill(0);
+        tail.join(frame);
         return;
     }
     for (n, sample) in frame[..end].iter_mut().rev().take(FADE_SAMPLES).enumerate() {
@@ -120,13 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn a_padded_end_is_faded_and_a_full_frame_is_not() {
-        let mut padded: Frame = [0; FRAME_SAMPLES_MAX];
-        padded[..100].fill(8_000);
-        fade_before_padding(&mut padded);
-        assert!(step_max(8_000, &padded) <= 8_000 / 32);
+    fn an_end_of_any_length_is_faded_and_a_full_frame_is_not() {
+        let mut tail = Tail::new();
+        tail.keep(&[8_000; FRAME_SAMPLES_MAX]);
+        for end in 0..FRAME_SAMPLES_MAX {
+            let mut padded: Frame = [0; FRAME_SAMPLES_MAX];
+            padded[..end].fill(8_000);
+            fade_before_padding(&tail, &mut padded);
+            let step = step_max(8_000, &padded);
+            assert!(step <= 8_000 / 32, "{end} samples: {step}");
+        }
         let mut full: Frame = [8_000; FRAME_SAMPLES_MAX];
-        fade_before_padding(&mut full);
+        fade_before_padding(&tail, &mut full);
         assert_eq!(full, [8_000; FRAME_SAMPLES_MAX]);
     }
 }
