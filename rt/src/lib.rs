@@ -79,7 +79,7 @@
 
 extern crate alloc;
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "testing"))]
 extern crate std;
 
 pub mod codec;

@@ -16,11 +16,14 @@ use proptest::prelude::*;
 
 type Body = fn(&[u8]);
 
-const BODIES: [(&str, Body); 4] = [
+const BODIES: [(&str, Body); 7] = [
+    ("codecs", fuzzing::codecs),
+    ("commands", fuzzing::commands),
     ("others", fuzzing::others),
     ("playout", fuzzing::playout),
     ("rtp", fuzzing::rtp),
     ("uplink", fuzzing::uplink),
+    ("voice", fuzzing::voice),
 ];
 
 #[test]

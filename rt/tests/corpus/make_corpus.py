@@ -42,3 +42,16 @@ seed("uplink/comfort_noise_then_voice", bytes([4]) + sent(VOICE[:2] + [(200, rtp
 seed("playout/live_with_holes", bytes([0x61, 0x61, 0x61, 0x60, 0x60, 0x63, 0x61, 0x60, 0x61] * 40))
 seed("playout/bursts_and_ends", bytes([0x2F, 0x20, 0x20, 0xAF, 0x00, 0x81, 0x25, 0x22, 0x20] * 20))
 seed("playout/live_pauses", bytes([0x62, 0x61, 0x41, 0x41, 0x42] * 200))
+
+seed("codecs/every_byte", bytes(range(256)))
+seed("codecs/rails", bytes([0x80, 0x00, 0x7F, 0xFF, 0x00, 0xFF]) * 40)
+
+# What, slot, choice, length: 0 adds, 1 removes, 2 and 3 receive the bytes that follow, 4 says.
+seed("commands/legs_come_and_go", b"".join(bytes([what, slot, choice, 0]) for choice in range(10) for slot in range(5) for what in (0, 4, 4, 1)))
+seed("commands/a_packet_after_the_end", b"".join([bytes([0, 1, 4, 0]), bytes([2, 1, 4, 172]) + VOICE[0][1], bytes([1, 1, 4, 0]), bytes([2, 1, 4, 172]) + VOICE[1][1], bytes([0, 1, 9, 0]), bytes([2, 1, 4, 172]) + VOICE[2][1]]))
+seed("commands/more_speech_than_there_is_room", bytes([0, 0, 0, 0]) + bytes([4, 0, 64, 0, 9, 0, 65, 0, 14, 0, 194, 0]) * 60)
+
+LOUD = struct.pack(">16h", *([32767] * 8 + [-32768] * 8))
+RAMP = struct.pack(">16h", *range(-1600, 1600, 200))
+seed("voice/loud_with_stalls_and_bursts", b"".join(bytes([ticks << 4, many]) + sound for ticks in (1, 3, 15) for many in (1, 2, 9, 15) for sound in (LOUD, RAMP)))
+seed("voice/ends_that_are_short", b"".join(bytes([0x51, many]) + LOUD[:length] + bytes(32 - length) for many in range(1, 8) for length in (2, 8, 30)))
