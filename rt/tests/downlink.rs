@@ -188,7 +188,8 @@ fn each_hole_has_one_cause_and_one_count() {
         TxCount::DropRingFull,
     ];
     const SPEECH: u64 = 20;
-    let disturbances: [(fn(&mut Downlink), [u64; 4]); 5] = [
+    type Disturbance = fn(&mut Downlink);
+    let disturbances: [(Disturbance, [u64; 4]); 5] = [
         (|_| {}, [0; 4]),
         // Nothing comes for a tick in the middle.
         (|downlink| drop(downlink.tick_one(SPEECH)), [1, 0, 0, 0]),

@@ -53,5 +53,5 @@ seed("commands/more_speech_than_there_is_room", bytes([0, 0, 0, 0]) + bytes([4, 
 
 LOUD = struct.pack(">16h", *([32767] * 8 + [-32768] * 8))
 RAMP = struct.pack(">16h", *range(-1600, 1600, 200))
-seed("voice/loud_with_stalls_and_bursts", b"".join(bytes([ticks << 4, many]) + sound for ticks in (1, 3, 15) for many in (1, 2, 9, 15) for sound in (LOUD, RAMP)))
+seed("voice/loud_with_stalls_and_bursts", b"".join(bytes([ticks << 4, many]) + sound for ticks in (1, 3, 15) for many in (1, 2, 9, 15) for sound in (RAMP,)) + bytes([0x50, 9]) + LOUD)
 seed("voice/ends_that_are_short", b"".join(bytes([0x51, many]) + LOUD[:length] + bytes(32 - length) for many in range(1, 8) for length in (2, 8, 30)))
