@@ -1,6 +1,7 @@
-//! Goal: G.711 and G.722 are bit-exact, whoever is at the other end.
-//! Method: all 256 codes and all 65 536 samples of both laws of G.711, and a stream of seconds
-//! through G.722, against what other implementations made of them (golden/make_*.py).
+//! Goal: G.711, G.722 and signed linear are bit-exact, whoever is at the other end.
+//! Method: all 256 codes and all 65 536 samples of both laws of G.711, a stream of seconds through
+//! G.722, and samples of every size as linear ones, against what other implementations made of them
+//! (golden/make_*.py: Python's audioop, the package G722, sox) and what Asterisk sent.
 
 #![allow(
     clippy::disallowed_macros,
@@ -138,4 +139,37 @@ fn g722_goes_on_across_payloads_of_any_length() {
             break;
         }
     }
+}
+
+#[test]
+fn linear_samples_are_the_golden_bytes_and_back() {
+    const GOLDEN: &[u8] = include_bytes!("golden/slin.bin");
+    let (little, payload) = GOLDEN.split_at(GOLDEN.len() / 2);
+    let pairs = little.as_chunks().0.iter();
+    let samples: Vec<i16> = pairs.map(|pair| i16::from_le_bytes(*pair)).collect();
+    assert_eq!(samples.len(), 4096);
+    for codec in [Codec::Slin, Codec::Slin16] {
+        let (mut bytes, mut decoded) = (vec![0; payload.len()], vec![0; samples.len()]);
+        Encoder::new(codec).encode(&samples, &mut bytes);
+        Decoder::new(codec).decode(payload, &mut decoded);
+        assert_eq!(bytes, payload, "{codec:?}");
+        assert_eq!(decoded, samples, "{codec:?}");
+    }
+}
+
+/// Goal: the first samples of a voice as Asterisk 22 sent them are smooth, as they were said.
+/// Method: the payload of a captured packet; each sample is near the one before, which the other
+/// order of its bytes does not give.
+#[test]
+fn what_asterisk_sends_as_linear_is_smooth_the_way_it_is_read() {
+    let payload = [0xc9, 0xcf, 0xc6, 0x83, 0xc3, 0x3b, 0xc0, 0x45];
+    let mut samples = [0i16; 4];
+    Decoder::new(Codec::Slin16).decode(&payload, &mut samples);
+    let steps = |samples: [i16; 4]| {
+        let pairs = samples.windows(2);
+        pairs.map(|pair| pair[0].abs_diff(pair[1])).max()
+    };
+    assert!(steps(samples) < Some(2_000), "{samples:?}");
+    let swapped = samples.map(i16::swap_bytes);
+    assert!(steps(swapped) > Some(20_000), "{swapped:?}");
 }

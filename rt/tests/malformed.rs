@@ -131,6 +131,66 @@ fn any_header_bit_turned_makes_no_noise() {
     }
 }
 
+/// Goal: no value of any field, nor any two of those that say where a packet belongs, costs the
+/// phone more than a moment. Method: a packet with each field at its ends, then the phone goes on.
+#[test]
+fn each_header_field_at_its_extremes_costs_nothing_that_follows() {
+    const NUMBERS: [u16; 5] = [0, 1, 0x7fff, 0x8000, 0xffff];
+    const TIMES: [u32; 5] = [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+    for codec in Codec::ALL {
+        let whole = settled(codec).1.packet(&said(codec));
+        let mut liars = Vec::new();
+        let mut lie = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut liar = whole.clone();
+            change(&mut liar);
+            liars.push(liar);
+        };
+        let is_extreme = |first: &u8| [0, 1, 15].contains(&(first & 0x0f));
+        for first in (0..=u8::MAX).filter(is_extreme) {
+            // Version, padding, extension, CSRC count; with the last byte as length of the padding,
+            // and the words after the fixed header as an extension of any length.
+            for padding in [0, 1, 160, 255] {
+                for words in [0u16, 1, 38, 39, u16::MAX] {
+                    lie(&|liar| {
+                        liar[0] = first;
+                        liar[14..16].copy_from_slice(&words.to_be_bytes());
+                        *liar.last_mut().expect("not empty") = padding;
+                    });
+                }
+            }
+        }
+        for second in 0..=u8::MAX {
+            lie(&|liar| liar[1] = second);
+        }
+        for (number, time) in NUMBERS.iter().flat_map(|n| TIMES.map(|time| (n, time))) {
+            for ssrc in [1u32, 0, u32::MAX] {
+                lie(&|liar| {
+                    liar[2..4].copy_from_slice(&number.to_be_bytes());
+                    liar[4..8].copy_from_slice(&time.to_be_bytes());
+                    liar[8..12].copy_from_slice(&ssrc.to_be_bytes());
+                });
+            }
+        }
+        for liar in liars {
+            let (mut uplink, mut sender) = settled(codec);
+            uplink.receive(Micros(0), &liar);
+            let mut most = uplink.take().len();
+            for n in 1..8 {
+                uplink.receive(Micros(0).plus_frames(n), &sender.packet(&said(codec)));
+                uplink.tick(Micros(0).plus_frames(n));
+                let frames = uplink.take();
+                most = most.max(frames.len());
+                if n == 7 {
+                    let heard = frames.last().map(|frame| frame.kind);
+                    assert_eq!(heard, Some(FrameKind::Received), "{codec:?}: {liar:?}");
+                }
+            }
+            // A gap that is just short enough to be one, and what waited for it.
+            assert!(most <= 60, "{codec:?}: {most} frames at once: {liar:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn random_bytes_are_counted_and_the_leg_lives(
