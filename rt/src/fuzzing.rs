@@ -17,10 +17,11 @@ use rtrb::RingBuffer;
 
 use crate::codec::{Decoder, Encoder};
 use crate::keys::Keys;
-use crate::limits::{GAP_FRAMES_MAX, PLAYOUT_FRAMES_MAX};
+use crate::limits::{GAP_FRAMES_MAX, PHASES, PLAYOUT_FRAMES_MAX};
 use crate::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UtteranceId,
 };
+use crate::phases::Phase;
 use crate::playout::{Played, Playout};
 use crate::stage::{self, Decode, Encode, Resample};
 use crate::stats::{RxCount, RxCounts, TxCount, TxCounts};
@@ -162,8 +163,9 @@ pub fn commands(bytes: &[u8]) {
                 let tx_leg = tx_leg(leg, codec);
                 let is_free = usize::from(leg.slot) < LEGS
                     && live.iter().all(|(other, _)| other.slot != leg.slot);
+                let phase = Phase(choice % PHASES);
                 let added = playout
-                    .add_leg(&tx_leg)
+                    .add_leg(&tx_leg, phase)
                     .and_then(|()| encode.add_leg(&tx_leg));
                 assert_eq!(added.is_ok(), is_free && codec.is_static());
                 if added.is_ok() {
@@ -214,7 +216,9 @@ pub fn commands(bytes: &[u8]) {
             missed: 0,
         };
         playout.collect(RING, &tx_counts);
-        playout.tick(tick, &tx_counts);
+        for phase in 0..PHASES {
+            playout.tick(Phase(phase), tick, &tx_counts);
+        }
         let mut sent = 0;
         encode.step(RING, &tx_counts, |_, _, bytes, frame| {
             sent += 1;
