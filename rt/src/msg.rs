@@ -285,6 +285,8 @@ pub enum RxEvent {
         leg: LegId,
         /// What came.
         payload_type: u8,
+        /// What was expected.
+        expected: Codec,
     },
     /// A packet from an address that no leg owns, well formed as RTP.
     UnknownSource {

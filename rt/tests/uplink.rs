@@ -310,6 +310,7 @@ fn foreign_payload_types_are_reported_once_and_the_leg_lives() {
     let reported = RxEvent::UnexpectedPayloadType {
         leg: LEG,
         payload_type: 8,
+        expected: Codec::Ulaw,
     };
     assert_eq!(uplink.events, [reported, RxEvent::FirstPacket { leg: LEG }]);
 }

@@ -189,8 +189,16 @@ impl LogThread {
                     "leg {}: its samples read as noise: are their bytes swapped?",
                     leg.slot
                 ),
-                RxEvent::UnexpectedPayloadType { leg, payload_type } => {
-                    let event = GatewayEvent::UnexpectedPayloadType { leg, payload_type };
+                RxEvent::UnexpectedPayloadType {
+                    leg,
+                    payload_type,
+                    expected,
+                } => {
+                    let event = GatewayEvent::UnexpectedPayloadType {
+                        leg,
+                        payload_type,
+                        expected,
+                    };
                     self.parts.event_sender.send(event);
                 }
                 RxEvent::UnknownSource { port, source } if self.parts.leg_timeout.is_some() => {

@@ -78,9 +78,14 @@ impl Conversation {
                 Some(format!("{}: translator lost: {reason}", self.name(*leg)))
             }
             GatewayEvent::Failed { leg, what } => Some(format!("{}: {what}", self.name(*leg))),
-            GatewayEvent::UnexpectedPayloadType { leg, payload_type } => Some(format!(
-                "{}: sends payload type {payload_type}, which its extension does not expect",
-                self.name(*leg)
+            GatewayEvent::UnexpectedPayloadType {
+                leg,
+                payload_type,
+                expected,
+            } => Some(format!(
+                "{}: sends payload type {payload_type}, but {} ({expected:?}) is expected",
+                self.name(*leg),
+                expected.payload_type(),
             )),
             GatewayEvent::KeyPressed {
                 leg,

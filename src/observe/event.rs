@@ -2,7 +2,7 @@
 //! not fit is counted by the sender and lost to the log, never waited for.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use diglot_rt::msg::{LegId, UtteranceId};
+use diglot_rt::msg::{Codec, LegId, UtteranceId};
 use diglot_rt::stats::Counter;
 use diglot_rt::units::Micros;
 use std::sync::Arc;
@@ -112,6 +112,8 @@ pub enum GatewayEvent {
         leg: LegId,
         /// What came.
         payload_type: u8,
+        /// What its extension expects.
+        expected: Codec,
     },
 }
 

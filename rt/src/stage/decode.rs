@@ -240,7 +240,11 @@ impl Leg {
                 counts.count(RxCount::DropPayloadType);
                 if self.foreign_payload_type == Report::Due {
                     self.foreign_payload_type = Report::Made;
-                    events(RxEvent::UnexpectedPayloadType { leg, payload_type });
+                    events(RxEvent::UnexpectedPayloadType {
+                        leg,
+                        payload_type,
+                        expected: self.codec,
+                    });
                 }
                 return;
             }
