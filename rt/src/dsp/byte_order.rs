@@ -6,6 +6,8 @@
 //! reading is such noise and the other reading is sound, the order is suspected: real noise is
 //! noise either way. Costs one pass over the payloads it looks at, and nothing after.
 
+use crate::limits::DATAGRAM_BYTES_MAX;
+
 /// Frames with sound that make a judgement: 200 ms.
 const FRAMES_PER_VERDICT: u32 = 10;
 /// Judgements after which an innocent leg is believed for good, 10 s of sound: the first may be of
@@ -115,16 +117,23 @@ impl Default for ByteOrder {
 
 impl Reading {
     fn of(payload: &[u8], read: fn([u8; 2]) -> i16) -> Self {
-        let mut reading = Self::default();
+        // A datagram's samples fit 32 bits in every sum, and these share vectors.
+        const { assert!(DATAGRAM_BYTES_MAX as u64 / 2 * (u16::MAX as u64) <= i32::MAX as u64) };
+        let payload = &payload[..payload.len().min(DATAGRAM_BYTES_MAX)];
+        let (mut sizes, mut steps, mut sum) = (0, 0, 0);
         let mut last = None;
         for bytes in payload.as_chunks::<2>().0 {
             let sample = i32::from(read(*bytes));
-            reading.sizes += u64::from(sample.unsigned_abs());
-            reading.steps += u64::from((sample - last.unwrap_or(sample)).unsigned_abs());
-            reading.sum += i64::from(sample);
+            sizes += sample.unsigned_abs();
+            steps += (sample - last.unwrap_or(sample)).unsigned_abs();
+            sum += sample;
             last = Some(sample);
         }
-        reading
+        Self {
+            sizes: sizes.into(),
+            steps: steps.into(),
+            sum: sum.into(),
+        }
     }
 
     const fn add(&mut self, other: &Self) {
