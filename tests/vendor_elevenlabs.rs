@@ -12,6 +12,8 @@ use diglot::config::{self, Secret};
 use diglot::vendor::elevenlabs::{ElevenLabs, TIMEOUTS};
 use diglot::vendor::http::Timeouts;
 use diglot::vendor::{FailureKind, Flow, SynthesisRequest, Synthesizer, VendorError};
+use diglot_rt::testing::meter::amplitude;
+use diglot_rt::units::SampleRate;
 use server::{Connection, PATIENCE, Server, answer};
 
 const KEY: &str = "k3y-of-the-tests";
@@ -93,6 +95,46 @@ fn speech_arrives_whole_whatever_the_pieces() {
     let (result, heard) = speak(&client(&server.url));
     assert_eq!(result, Ok(()));
     assert_eq!(heard, samples);
+    server.finish();
+}
+
+/// Goal: a voice that comes at another rate than was asked for is heard at its own pitch.
+/// Method: a second of 1 kHz at each rate; the level of 1 kHz in what is given, and its length.
+#[test]
+fn a_voice_of_another_rate_keeps_its_pitch_and_its_length() {
+    for rate in [8_000u32, 22_050, 24_000, 44_100, 48_000] {
+        let phase = |n: u32| f64::from(n) / f64::from(rate) * 1_000.0 * std::f64::consts::TAU;
+        let bytes: Vec<u8> = (0..rate)
+            .flat_map(|n| ((phase(n).sin() * 10_000.0) as i16).to_le_bytes())
+            .collect();
+        let head = format!("content-type: audio/pcm;rate={rate}\r\n");
+        let server = Server::start(move |door| {
+            let mut connection = door.accept();
+            connection.request();
+            connection.send(&answer("200 OK", &head, &bytes));
+        });
+        let (result, heard) = speak(&client(&server.url));
+        assert_eq!(result, Ok(()), "{rate}");
+        assert_eq!(heard.len(), 16_000, "{rate}");
+        let level = amplitude(SampleRate::Hz16000, 1_000.0, &heard);
+        assert!((9_500.0..10_500.0).contains(&level), "{rate}: {level:.0}");
+        server.finish();
+    }
+}
+
+#[test]
+fn a_voice_of_a_rate_nobody_can_play_is_refused() {
+    let server = Server::start(move |door| {
+        let mut connection = door.accept();
+        connection.request();
+        let head = "content-type: audio/pcm;rate=12345\r\n";
+        connection.send(&answer("200 OK", head, &[0; 100]));
+    });
+    let (result, heard) = speak(&client(&server.url));
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Protocol);
+    assert!(error.detail.contains("rate=12345"), "{error:?}");
+    assert!(heard.is_empty());
     server.finish();
 }
 

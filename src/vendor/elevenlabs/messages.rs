@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::vendor::{FailureKind, SynthesisRequest, http};
 
+/// Samples per second that are asked for, as `pcm_16000`.
+pub(super) const SAMPLE_RATE_HZ: u32 = 16_000;
+
 /// Characters of the longest bracket tag; what is longer is text in brackets.
 const TAG_CHARS_MAX: usize = 40;
 
@@ -94,14 +97,24 @@ pub(super) fn parse_explanation(answer: &[u8]) -> Explanation {
     }
 }
 
-pub(super) fn is_audio(content_type: &str) -> bool {
-    content_type.starts_with("audio/") || content_type.starts_with("application/octet-stream")
+/// Samples per second of an answer of this type, in lower case; `None` if it is no audio. One that
+/// does not say (`audio/pcm;rate=24000`, after RFC 2586) has the rate that was asked for.
+pub(super) fn audio_rate_hz(content_type: &str) -> Option<u32> {
+    let mut parts = content_type.split(';').map(str::trim);
+    let kind = parts.next()?;
+    if !kind.starts_with("audio/") && kind != "application/octet-stream" {
+        return None;
+    }
+    match parts.find_map(|part| part.strip_prefix("rate=")) {
+        Some(rate) => rate.trim_matches('"').parse().ok(),
+        None => Some(SAMPLE_RATE_HZ),
+    }
 }
 
 pub(super) fn stream_url(base: &str, voice: &str) -> String {
     let mut url = format!("{}/v1/text-to-speech/", base.trim_end_matches('/'));
     http::push_percent_encoded(&mut url, voice);
-    url.push_str("/stream?output_format=pcm_16000");
+    url.push_str(&format!("/stream?output_format=pcm_{SAMPLE_RATE_HZ}"));
     url
 }
 
@@ -299,6 +312,24 @@ mod tests {
         let url = stream_url("http://127.0.0.1:1/", "a/../b?c");
         let expected = "http://127.0.0.1:1/v1/text-to-speech/a%2F..%2Fb%3Fc/stream";
         assert_eq!(url, format!("{expected}?output_format=pcm_16000"));
+    }
+
+    #[test]
+    fn the_rate_is_the_one_the_type_names() {
+        let cases = [
+            ("audio/pcm", Some(16_000)),
+            ("application/octet-stream", Some(16_000)),
+            ("audio/pcm;rate=24000", Some(24_000)),
+            ("audio/l16; channels=1; rate=\"22050\"", Some(22_050)),
+            ("audio/pcm;rate=", None),
+            ("audio/pcm;rate=99999999999", None),
+            ("text/html;rate=16000", None),
+            ("application/json", None),
+            ("", None),
+        ];
+        for (content_type, rate) in cases {
+            assert_eq!(audio_rate_hz(content_type), rate, "{content_type}");
+        }
     }
 
     /// The three shapes in the vendor's documentation, and what is none.

@@ -1,7 +1,8 @@
 //! Speech by ElevenLabs' `/v1/text-to-speech/{voice}/stream`, as 16 kHz PCM.
 //!
 //! The answer is audio only if both its status and its content type say so. Audio goes to the
-//! caller as it arrives. A failed attempt is repeated only as long as no sample was given: nothing
+//! caller as it arrives; if the type names another rate than the one asked for, it is converted, as
+//! it would else be heard too slow or too fast. A failed attempt is repeated only as long as no sample was given: nothing
 //! is spoken twice.
 
 mod messages;
@@ -9,6 +10,7 @@ mod messages;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use diglot_rt::dsp::rate::RateConverter;
 use ureq::http::{HeaderMap, HeaderValue};
 use ureq::{Agent, Body};
 
@@ -26,8 +28,8 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     whole: Duration::from_secs(30),
 };
 
-/// Samples per second of `pcm_16000`.
-const SAMPLE_RATE_HZ: usize = 16_000;
+/// Samples per second that are asked for and given.
+const SAMPLE_RATE_HZ: usize = messages::SAMPLE_RATE_HZ as usize;
 
 /// Longest speech for one clause: two minutes. More is not speech of ours.
 const SAMPLES_MAX: usize = 120 * SAMPLE_RATE_HZ;
@@ -83,7 +85,11 @@ impl ElevenLabs {
             .post(url, body, deadline)
             .map_err(|error| self.unanswered(&error, speech))?;
         let content_type = http::header(&headers, "content-type").to_ascii_lowercase();
-        if status == 200 && messages::is_audio(&content_type) {
+        let rate = messages::audio_rate_hz(&content_type);
+        if status == 200
+            && let Some(converter) = rate.and_then(RateConverter::new)
+        {
+            speech.converter = Some(converter);
             return self.hear(body, &headers, speech);
         }
         let answer = http::read_answer(body).unwrap_or_default();
@@ -190,6 +196,8 @@ impl Synthesizer for ElevenLabs {
         let mut speech = Speech {
             sink,
             odd_byte: None,
+            converter: None,
+            delivered: Vec::new(),
             samples: Vec::new(),
             samples_given: 0,
         };
@@ -212,14 +220,17 @@ impl Synthesizer for ElevenLabs {
 struct Speech<'a> {
     sink: &'a mut dyn FnMut(&[i16]) -> Flow,
     odd_byte: Option<u8>,
-    /// Kept for its memory only.
+    /// From the rate of the answer; `None` before it.
+    converter: Option<RateConverter>,
+    /// At the rate of the answer, then at 16 kHz; kept for their memory only.
+    delivered: Vec<i16>,
     samples: Vec<i16>,
     samples_given: usize,
 }
 
 impl Speech<'_> {
     fn take(&mut self, bytes: &[u8]) -> Flow {
-        self.samples.clear();
+        self.delivered.clear();
         let mut bytes = bytes.iter().copied();
         let mut first = self.odd_byte.take().or_else(|| bytes.next());
         while let Some(low) = first {
@@ -227,8 +238,13 @@ impl Speech<'_> {
                 self.odd_byte = Some(low);
                 break;
             };
-            self.samples.push(i16::from_le_bytes([low, high]));
+            self.delivered.push(i16::from_le_bytes([low, high]));
             first = bytes.next();
+        }
+        self.samples.clear();
+        let samples = &mut self.samples;
+        if let Some(converter) = &mut self.converter {
+            converter.process(&self.delivered, |sample| samples.push(sample));
         }
         if self.samples.is_empty() {
             return Flow::Continue;
@@ -257,7 +273,14 @@ mod tests {
                 Flow::Continue
             };
             let mut speech =
-                Speech { sink: &mut sink, odd_byte: None, samples: Vec::new(), samples_given: 0 };
+                Speech {
+                    sink: &mut sink,
+                    odd_byte: None,
+                    converter: RateConverter::new(16_000),
+                    delivered: Vec::new(),
+                    samples: Vec::new(),
+                    samples_given: 0,
+                };
             let mut rest = bytes.as_slice();
             for cut in cuts.iter().cycle() {
                 let (piece, after) = rest.split_at((*cut).min(rest.len()));
