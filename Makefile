@@ -21,6 +21,8 @@ demo: ## hear it work: a conversation of two languages, about a minute, no accou
 test: setup lab-setup ## all tests; those with a real Asterisk where it can be had
 	cargo build --workspace --bins
 	cargo test --workspace
+	@# What the optimiser leaves of it must not touch the heap either.
+	cargo test --release -p diglot-rt -p diglot --test no_alloc --test tile_no_alloc
 
 lint: ## what can be judged without running: formatting, lints, documentation, licences
 	tools/setup.sh build

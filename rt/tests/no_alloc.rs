@@ -295,7 +295,9 @@ fn the_downlink_never_touches_the_heap() {
         assert_eq!(operations, 0, "{codec:?}");
         assert!(bytes as u64 >= FRAMES * 172);
         let holes = downlink.count(TxCount::FrameHole);
+        let concealed = downlink.count(TxCount::FrameConcealed);
         let full = downlink.count(TxCount::DropPlayoutFull);
         assert!(holes > 100 && full > 100, "{holes} holes, {full} dropped");
+        assert!(concealed > 100, "{concealed} concealed");
     }
 }
