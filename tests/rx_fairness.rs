@@ -1,7 +1,7 @@
-//! Goal: whatever one port is flooded with, the legs of another port are heard within the same turn.
-//! Method: an rx tile on this thread, real sockets on loopback; one port holds all the datagrams its
-//! buffer takes, the other has one packet of a leg; how many datagrams the tile read until that
-//! packet's frame came out.
+//! Goal: whatever one port is flooded with, the legs of another port are heard in the same turn.
+//! Method: an rx tile on this thread, real sockets on loopback; one port holds all the datagrams
+//! its buffer takes, the other has one packet of a leg; how many datagrams the tile read until
+//! that packet's frame came out.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -93,7 +93,7 @@ counted! {
         FrameConcealed => "rx_frame_concealed_total",
         /// Frames made up for a gap or a silent phone.
         FrameFilled => "rx_frame_filled_total",
-        /// Frames of pauses left out, to make good for frames made up while packets were only delayed.
+        /// Frames of pauses left out, to make good for frames made up while packets were delayed.
         FrameSkipped => "rx_frame_skipped_total",
         /// Packets of comfort noise, which say that the phone is silent.
         ComfortNoise => "rx_comfort_noise_total",

@@ -2,8 +2,8 @@
 //!
 //! The answer is audio only if both its status and its content type say so. Audio goes to the
 //! caller as it arrives; if the type names another rate than the one asked for, it is converted, as
-//! it would else be heard too slow or too fast. A failed attempt is repeated only as long as no sample was given: nothing
-//! is spoken twice.
+//! it would else be heard too slow or too fast. A failed attempt is repeated only as long as no
+//! sample was given: nothing is spoken twice.
 
 mod messages;
 
