@@ -4,18 +4,82 @@
 //! any permission carry calls too, only less punctually.
 
 use std::fmt;
+use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::thread;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 
+use crate::net::udp;
 use crate::sys;
 
 /// The lowest priority of SCHED_FIFO: enough to learn whether any is allowed.
 const PROBE_PRIORITY: u8 = 1;
 
-/// Keeps all memory that the process has now in RAM, and touches it. What comes later (the
-/// translator's texts, logs) is not a tile's and may be paged.
+diglot_rt::counted! {
+    /// What the kernel refused, each also one line of the log. A gateway that was refused nothing
+    /// shows none of them.
+    Degradation, Degradations {
+        /// Tiles that float although a core was named for them.
+        Core => "degraded_core_total",
+        /// Tiles whose processor cannot treat denormals as zero.
+        Denormals => "degraded_denormals_total",
+        /// The memory may be paged out.
+        MemoryLock => "degraded_memory_lock_total",
+        /// The memory was not touched: its first use may wait for a page.
+        MemoryTouch => "degraded_memory_touch_total",
+        /// Tiles without real-time priority although one was asked for.
+        Priority => "degraded_priority_total",
+        /// One tile pair runs instead of several.
+        TilePairs => "degraded_tile_pairs_total",
+    }
+}
+
+/// Touches and locks all memory that the process has now, stacks of running threads included; what
+/// is refused is said and counted.
+pub fn settle_memory(counts: &Degradations) {
+    if let Err(error) = touch_memory() {
+        log::warn!("degraded: not all of the gateway's memory was touched: {error}");
+        counts.count(Degradation::MemoryTouch);
+    }
+    if let Err(error) = lock_memory() {
+        log::warn!("degraded: the gateway's memory may be paged out: {error}");
+        counts.count(Degradation::MemoryLock);
+    }
+}
+
+/// Puts a page behind every writable private address of the process, so that no first use of it
+/// waits for one. Locking does the same, but is often refused.
+///
+/// # Errors
+/// The list of mappings cannot be read, or the kernel refuses (before Linux 5.14).
+pub fn touch_memory() -> io::Result<()> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let mut outcome = Ok(());
+    for range in maps.lines().filter_map(writable_range) {
+        // What is not mapped any more was the stack of a thread that has ended meanwhile, and the
+        // rest is worth touching even if one is refused.
+        match sys::populate(range) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {}
+            result => outcome = outcome.and(result),
+        }
+    }
+    outcome
+}
+
+/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) that is writable and private.
+fn writable_range(line: &str) -> Option<Range<usize>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    fields.next()?.starts_with("rw-p").then_some(())?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    Some(address(start)?..address(end)?)
+}
+
+/// Keeps all memory that the process has now in RAM. What comes later (the translator's texts,
+/// logs) is not a tile's and may be paged.
 ///
 /// # Errors
 /// The kernel's refusal, usually `ENOMEM` or `EPERM` for want of RLIMIT_MEMLOCK.
@@ -29,7 +93,11 @@ pub struct Permissions {
     /// SCHED_FIFO.
     pub priority: io::Result<()>,
     /// Locked memory.
-    pub memory: io::Result<()>,
+    pub memory_lock: io::Result<()>,
+    /// Memory that is there before it is used.
+    pub memory_touch: io::Result<()>,
+    /// Several tile pairs: a port's sources spread over several sockets.
+    pub tile_pairs: io::Result<()>,
     /// Cores this process may run on.
     pub cores: Vec<usize>,
 }
@@ -44,7 +112,9 @@ impl Permissions {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         Self {
             priority,
-            memory: lock_memory(),
+            memory_lock: lock_memory(),
+            memory_touch: touch_memory(),
+            tile_pairs: probe_steering(),
             cores: cores.into_iter().map(|core| core.id).collect(),
         }
     }
@@ -54,13 +124,45 @@ impl fmt::Display for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  cores             {:?}", self.cores)?;
         writeln!(f, "  SCHED_FIFO        {}", verdict(&self.priority))?;
-        writeln!(f, "  locked memory     {}", verdict(&self.memory))
+        writeln!(f, "  locked memory     {}", verdict(&self.memory_lock))?;
+        writeln!(f, "  touched memory    {}", verdict(&self.memory_touch))?;
+        writeln!(f, "  tile pairs        {}", verdict(&self.tile_pairs))
     }
+}
+
+fn probe_steering() -> io::Result<()> {
+    let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+    udp::bind_pairs(any_port, 2)?.refusal.map_or(Ok(()), Err)
 }
 
 fn verdict(result: &io::Result<()>) -> String {
     match result {
         Ok(()) => "allowed".into(),
         Err(error) => format!("degraded: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: code, shared memory and guard pages are left alone, and nonsense is no address.
+    #[test]
+    fn only_private_writable_mappings_are_touched() {
+        let line = "7f00deadb000-7f00deadd000 rw-p 00000000 00:00 0    [stack]";
+        assert_eq!(
+            writable_range(line),
+            Some(0x7f00_dead_b000..0x7f00_dead_d000)
+        );
+        for flags in ["r--p", "r-xp", "rw-s", "---p"] {
+            assert_eq!(
+                writable_range(&line.replace("rw-p", flags)),
+                None,
+                "{flags}"
+            );
+        }
+        for nonsense in ["", "7f", "x-y rw-p", "1-2"] {
+            assert_eq!(writable_range(nonsense), None, "{nonsense:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The only file of this crate with `unsafe`: scheduling class and floating-point mode of a thread,
-//! and the one system call that receives many datagrams at once.
+//! memory that is really there, the one system call that receives many datagrams at once, and the
+//! program that spreads them over sockets.
 //!
 //! Refusals are results, not failures: a thread without real-time priority still serves calls, and
 //! the caller reports it as *degraded*.
@@ -148,6 +149,63 @@ unsafe fn socket_address(source: &MaybeUninit<libc::sockaddr_storage>) -> Socket
             }
             _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into(),
         }
+    }
+}
+
+/// Whether [`flush_denormals`] can do anything on this kind of processor.
+pub const FLUSHES_DENORMALS: bool = cfg!(any(target_arch = "aarch64", target_arch = "x86_64"));
+
+/// One step of a classic BPF program, as linux/filter.h has it.
+pub type BpfStep = libc::sock_filter;
+
+/// Lets `program` choose which socket of the group that is bound to one port gets a datagram: by
+/// the index that it returns, in the order in which they were bound (socket(7),
+/// SO_ATTACH_REUSEPORT_CBPF). One socket of the group stands for all.
+///
+/// # Errors
+/// The kernel's refusal: of the program, or because the socket is in no group.
+pub fn attach_reuseport_program(socket: BorrowedFd<'_>, program: &[BpfStep]) -> io::Result<()> {
+    let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let program = libc::sock_fprog {
+        len: program.len().try_into().map_err(too_long)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let size = libc::socklen_t::try_from(size_of_val(&program)).map_err(too_long)?;
+    // SAFETY: `program` is a valid sock_fprog of `size` bytes whose `len` steps live until after
+    // the call; the kernel copies and checks them and writes to none. The descriptor is borrowed,
+    // so it is open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Makes the kernel put a page of its own behind every address of `range`, which is whole pages
+/// of this process, as if each had been written to; what they hold is not changed.
+///
+/// # Errors
+/// The kernel's refusal: `EINVAL` before Linux 5.14, `ENOMEM` or `EFAULT` where `range` is not
+/// writable memory (any more).
+pub fn populate(range: std::ops::Range<usize>) -> io::Result<()> {
+    let start = std::ptr::without_provenance_mut::<libc::c_void>(range.start);
+    // SAFETY: MADV_POPULATE_WRITE never changes what memory holds and maps nothing new: for any
+    // range, even one that is not ours any more, it faults pages in or fails. No Rust reference is
+    // made from `start`.
+    let result = unsafe { libc::madvise(start, range.len(), libc::MADV_POPULATE_WRITE) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

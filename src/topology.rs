@@ -1,15 +1,22 @@
 //! The table of threads and rings: who hands what to whom, how deep, and what a full ring means.
 //!
 //! Every ring of the gateway is made here and nowhere else; each has one producer and one consumer.
+//! There is one set for each tile pair.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use diglot_rt::limits::{COMMAND_RING_MAX, EVENT_RING_MAX, LINK_RING_FRAMES, STAGE_RING_FRAMES};
-use diglot_rt::msg::{DownlinkFrame, RxCommand, RxEvent, TxCommand, TxEvent, UplinkFrame};
+use diglot_rt::limits::{
+    COMMAND_RING_MAX, EVENT_RING_MAX, LINK_RING_FRAMES, STAGE_RING_FRAMES, TILE_PAIRS_MAX,
+};
+use diglot_rt::msg::{
+    DownlinkFrame, PlayFrame, RxCommand, RxEvent, TxCommand, TxEvent, UplinkFrame,
+};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::config::Config;
 use crate::realtime::Permissions;
+use crate::tile::rx::RxTile;
+use crate::tile::tx::TxTile;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +109,8 @@ impl<T> Ring<T> {
     }
 }
 
-/// The rings between threads; those between the stages of one tile are the tile's own.
+/// The rings between one tile pair and the other threads; those between the stages of one tile are
+/// the tile's own.
 #[derive(Debug)]
 pub struct Rings {
     /// rx tile to link thread.
@@ -120,7 +128,15 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Makes them all; this is the memory that audio ever needs between threads.
+    /// What the rings of one pair hold, those between the stages of its tiles included.
+    pub const BYTES: usize = LINK_RING_FRAMES
+        * (size_of::<UplinkFrame>() + size_of::<DownlinkFrame>())
+        + COMMAND_RING_MAX * (size_of::<RxCommand>() + size_of::<TxCommand>())
+        + EVENT_RING_MAX * (size_of::<RxEvent>() + size_of::<TxEvent>())
+        + STAGE_RING_FRAMES * (size_of::<UplinkFrame>() + size_of::<PlayFrame>());
+
+    /// Makes them all; this is the memory that audio of one pair ever needs between threads. Every
+    /// pair's are as deep as if it had all legs: which pair a leg comes to is its source's choice.
     pub fn new() -> Self {
         Self {
             uplink: Ring::new(LINK_RING_FRAMES),
@@ -139,46 +155,137 @@ impl Default for Rings {
     }
 }
 
+/// What the tiles of each pair are called where there are several.
+const PAIR_NAMES: [TileNames; TILE_PAIRS_MAX] = [
+    TileNames::new("rx0", "tx0"),
+    TileNames::new("rx1", "tx1"),
+    TileNames::new("rx2", "tx2"),
+    TileNames::new("rx3", "tx3"),
+    TileNames::new("rx4", "tx4"),
+    TileNames::new("rx5", "tx5"),
+    TileNames::new("rx6", "tx6"),
+    TileNames::new("rx7", "tx7"),
+];
+
+/// What the threads of a tile pair are called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TileNames {
+    /// Of the rx tile.
+    pub rx: &'static str,
+    /// Of the tx tile.
+    pub tx: &'static str,
+}
+
+impl TileNames {
+    const fn new(rx: &'static str, tx: &'static str) -> Self {
+        Self { rx, tx }
+    }
+
+    /// The end of a ring as this pair calls it: "rx: decode" is "rx1: decode".
+    fn of(self, end: &str) -> String {
+        match end.get(..2) {
+            Some("rx") => format!("{}{}", self.rx, &end[2..]),
+            Some("tx") => format!("{}{}", self.tx, &end[2..]),
+            _ => end.to_owned(),
+        }
+    }
+}
+
+/// The names of `pairs` tile pairs, in their order: rx and tx, or rx0, tx0, rx1 and so on.
+pub fn tile_names(pairs: usize) -> impl Iterator<Item = TileNames> {
+    let (alone, several) = if pairs == 1 { (1, 0) } else { (0, pairs) };
+    let alone = std::iter::repeat_n(TileNames::new("rx", "tx"), alone);
+    alone.chain(PAIR_NAMES.into_iter().take(several))
+}
+
 /// Threads, rings and what this machine allows, as a table for people.
 pub fn describe(config: &Config, permissions: &Permissions) -> String {
-    let core = |core: Option<usize>| core.map_or("any core".into(), |core| format!("core {core}"));
-    let mut text = String::from("threads\n");
-    let threads = [
-        (
-            "rx",
-            core(config.realtime.rx_core),
-            "mio: RTP sockets, commands",
-        ),
-        (
-            "tx",
-            core(config.realtime.tx_core),
-            "timerfd: the 20 ms frame clock",
-        ),
-        (
-            "link",
-            core(None),
-            "mio: WebSockets, uplink frames, commands",
-        ),
-        (
-            "control",
-            core(None),
-            "channel: ARI events, replies, new sources",
-        ),
-        ("log", core(None), "channel: events of all threads"),
+    let realtime = &config.realtime;
+    let pairs = realtime.tile_pairs;
+    let core = |core: Option<&usize>| match core {
+        None => "any core".into(),
+        Some(core) if permissions.cores.contains(core) => format!("core {core}"),
+        Some(core) => format!("core {core}: not here"),
+    };
+    let mut threads = Vec::new();
+    for (index, names) in tile_names(pairs).enumerate() {
+        let (rx_core, tx_core) = (realtime.rx_cores.get(index), realtime.tx_cores.get(index));
+        threads.push((names.rx, core(rx_core), "mio: RTP sockets, commands"));
+        threads.push((names.tx, core(tx_core), "timerfd: the 20 ms frame clock"));
+    }
+    let others = [
+        ("link", "mio: WebSockets, uplink frames, commands"),
+        ("control", "channel: ARI events, replies, new sources"),
+        ("log", "channel: events of all threads"),
     ];
+    threads.extend(others.map(|(name, waits_on)| (name, core(None), waits_on)));
+    let mut text = String::from("threads\n");
     for (name, core, waits_on) in threads {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<9} {core:<10} waits on {waits_on}");
     }
     text.push_str("rings\n");
-    for row in RINGS {
-        let _ = writeln!(
-            text,
-            "  {:<13} > {:<13} {:<14} {:>5}  full: {}",
-            row.producer, row.consumer, row.element, row.depth, row.when_full
-        );
+    for names in tile_names(pairs) {
+        for row in RINGS {
+            let _ = writeln!(
+                text,
+                "  {:<13} > {:<13} {:<14} {:>5}  full: {}",
+                names.of(row.producer),
+                names.of(row.consumer),
+                row.element,
+                row.depth,
+                row.when_full
+            );
+        }
     }
+    let _ = writeln!(
+        text,
+        "memory\n  {}",
+        MediaMemory::of(realtime.legs_max, pairs)
+    );
     text.push_str("this machine\n");
     let _ = write!(text, "{permissions}");
     text
+}
+
+/// What the stages of one tile pair reserve for a leg.
+const BYTES_PER_LEG: usize = RxTile::BYTES_PER_LEG + TxTile::BYTES_PER_LEG;
+
+/// What is reserved for audio at start.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaMemory {
+    legs_max: usize,
+    pairs: usize,
+}
+
+impl MediaMemory {
+    /// What `pairs` tile pairs reserve for `legs_max` legs. Each pair has room for all of them,
+    /// for nobody can choose from which port Asterisk sends: with less, one pair might turn callers
+    /// away while another has room.
+    pub const fn of(legs_max: usize, pairs: usize) -> Self {
+        Self { legs_max, pairs }
+    }
+
+    /// All of it, in bytes.
+    pub const fn bytes(self) -> usize {
+        (self.legs_max * BYTES_PER_LEG + Rings::BYTES) * self.pairs
+    }
+}
+
+impl fmt::Display for MediaMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: usize = 1 << 10;
+        let Self { legs_max, pairs } = *self;
+        write!(f, "{BYTES_PER_LEG} bytes for each of {legs_max} legs")?;
+        if pairs > 1 {
+            write!(f, " in each of {pairs} tile pairs")?;
+        }
+        let (rings, all) = (Rings::BYTES * pairs, self.bytes());
+        write!(
+            f,
+            "; with {} KiB of rings {} KiB in all",
+            rings.div_ceil(KIB),
+            all.div_ceil(KIB)
+        )
+    }
 }

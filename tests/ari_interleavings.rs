@@ -8,10 +8,12 @@
 mod config;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use diglot::call::ari::{AriEvent, Channel, Reply, Request, SeenChannel, Snapshot, Ticket};
+use diglot::call::relock::RELOCK_PAUSE_MS;
 use diglot::call::{Calls, Change, Input, Output};
-use diglot_rt::msg::LegId;
+use diglot_rt::msg::{LegId, PortIndex};
 use diglot_rt::units::Micros;
 use proptest::prelude::*;
 
@@ -42,6 +44,7 @@ enum Step {
     Fail(usize),
     LoseReply(usize),
     LoseRequest(usize),
+    Moves { leg: usize, source: u16 },
     OutsiderDeletes(usize),
     TimePasses,
 }
@@ -73,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => n.clone().prop_map(Step::Fail),
         1 => n.clone().prop_map(Step::LoseReply),
         1 => n.clone().prop_map(Step::LoseRequest),
+        6 => (n.clone(), 0..8_u16).prop_map(|(leg, source)| Step::Moves { leg, source }),
         1 => n.prop_map(Step::OutsiderDeletes),
         4 => Just(Step::TimePasses),
     ]
@@ -135,8 +139,17 @@ struct World {
     replies: Vec<(Ticket, Reply)>,
     events: VecDeque<AriEvent>,
     started: BTreeMap<LegId, usize>,
+    /// Where the tiles hear each leg.
+    sources: BTreeMap<LegId, SocketAddr>,
+    /// The source of the next media channel.
+    next_source: u16,
     pairs: BTreeMap<LegId, LegId>,
     lists: u32,
+}
+
+/// Asterisk's sources of media.
+fn media_source(n: u16) -> SocketAddr {
+    ([127, 0, 0, 1], 18_000 + 2 * n).into()
 }
 
 struct Waiting {
@@ -160,6 +173,8 @@ impl World {
             replies: Vec::new(),
             events: VecDeque::new(),
             started: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            next_source: 0,
             pairs: BTreeMap::new(),
             lists: 0,
         }
@@ -206,6 +221,16 @@ impl World {
                 }
             }
             Step::LoseRequest(n) => self.answer(n, &Reply::NoReply),
+            Step::Moves { leg, source } => {
+                if let Some((leg, extension)) = nth(self.started.iter(), leg) {
+                    let (leg, port) = (*leg, PortIndex(*extension as u8));
+                    // Long after it began or moved last.
+                    self.now = self.now.plus_ms(RELOCK_PAUSE_MS);
+                    // One that a leg has or had, or that Asterisk is about to give away.
+                    let source = media_source((self.next_source + source).saturating_sub(4));
+                    self.feed(Input::LegMoved { leg, port, source });
+                }
+            }
             Step::OutsiderDeletes(n) => {
                 let bridge = nth(self.bridges.iter(), n).cloned();
                 let media = self
@@ -319,6 +344,7 @@ impl World {
                     self.started.remove(&leg).is_some(),
                     "ended, but not started"
                 );
+                self.sources.remove(&leg);
             }
             Change::Pair { legs: [one, two] } => {
                 assert_ne!(
@@ -328,15 +354,36 @@ impl World {
                 assert_eq!(self.pairs.insert(one, two), None);
                 assert_eq!(self.pairs.insert(two, one), None);
             }
-            Change::StartLeg { leg, extension, .. } => {
+            Change::MoveLeg { leg, remote } => {
+                assert!(self.started.contains_key(&leg), "moved, but not started");
+                self.check_source(leg, remote);
+            }
+            Change::StartLeg {
+                leg,
+                extension,
+                remote,
+                ..
+            } => {
                 assert!(self.started.len() < LEGS_MAX);
                 assert_eq!(self.started.insert(leg, extension), None, "started twice");
+                self.check_source(leg, remote);
             }
             Change::Unpair { legs: [one, two] } => {
                 assert_eq!(self.pairs.remove(&one), Some(two));
                 assert_eq!(self.pairs.remove(&two), Some(one));
             }
         }
+    }
+
+    /// No two legs of an extension hear the same source.
+    fn check_source(&mut self, leg: LegId, source: SocketAddr) {
+        let extension = self.started[&leg];
+        let owner = self
+            .sources
+            .iter()
+            .find(|(other, owned)| **owned == source && self.started[other] == extension);
+        assert_eq!(owner, None, "{leg:?} is given {source}");
+        self.sources.insert(leg, source);
     }
 
     fn caller_arrives(&mut self, extension: usize) {
@@ -422,7 +469,8 @@ impl World {
             Request::CreateMedia { channel, .. } => {
                 self.channels.insert(channel.clone(), None);
                 self.tell(AriEvent::StasisStart(self.channel(&channel)));
-                Reply::MediaCreated(([127, 0, 0, 1], 18_000).into())
+                self.next_source += 1;
+                Reply::MediaCreated(media_source(self.next_source))
             }
             Request::DeleteBridge { bridge } => {
                 let existed = self.bridges.contains(&bridge);

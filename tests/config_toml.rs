@@ -48,8 +48,8 @@ fn a_good_file_says_what_it_says() {
     assert_eq!(config.link.url, "ws://[::1]:4002/translate");
     assert_eq!(config.realtime.legs_max, 1);
     assert_eq!(
-        (config.realtime.rx_core, config.realtime.tx_core),
-        (None, Some(0))
+        (config.realtime.rx_cores, config.realtime.tx_cores),
+        (vec![], vec![0])
     );
     assert_eq!(config.translator.engine, Engine::Loop);
     assert!(config.notes.is_empty());
@@ -170,6 +170,8 @@ fn a_number_beyond_its_range_names_the_range() {
         ("realtime", "legs_max", "0", "1 to 1024"),
         ("realtime", "legs_max", "1025", "1 to 1024"),
         ("realtime", "rx_core", "-1", "0 to 1023"),
+        ("realtime", "tile_pairs", "0", "1 to 8"),
+        ("realtime", "tile_pairs", "9", "1 to 8"),
         ("realtime", "priority", "100", "0 to 99"),
         ("deepgram", "endpointing_ms", "9", "10 to 5000"),
     ] {
@@ -178,6 +180,48 @@ fn a_number_beyond_its_range_names_the_range() {
             format!("diglot.toml:14: {table}.{key}: {value} is not an integer from {range}")
         );
     }
+}
+
+#[test]
+fn cores_are_one_for_each_tile_pair() {
+    let toml = format!("{PAIR}[realtime]\ntile_pairs = 2\nrx_core = [2, 4]\n");
+    let realtime = gateway(&toml)
+        .set("realtime.tx_core", "3, 5")
+        .load()
+        .realtime;
+    assert_eq!(realtime.tile_pairs, 2);
+    assert_eq!(
+        (realtime.rx_cores, realtime.tx_cores),
+        (vec![2, 4], vec![3, 5])
+    );
+
+    for (written, reason) in [
+        (
+            "[2]",
+            "names 1 core, but realtime.tile_pairs is 2: name one for each pair",
+        ),
+        (
+            "2",
+            "names 1 core, but realtime.tile_pairs is 2: name one for each pair",
+        ),
+        (
+            "[1, 2, 3]",
+            "names 3 cores, but realtime.tile_pairs is 2: name one for each pair",
+        ),
+        ("[2, -4]", "-4 is not an integer from 0 to 1023"),
+        ("[2, \"4\"]", "expected an integer, found an array"),
+    ] {
+        assert_eq!(
+            refusal_with(&format!(
+                "[realtime]\ntile_pairs = 2\nrx_core = {written}\n"
+            )),
+            format!("diglot.toml:15: realtime.rx_core: {reason}")
+        );
+    }
+    assert_eq!(
+        refusal_with("[realtime]\nlegs_max = [2]\n"),
+        "diglot.toml:14: realtime.legs_max: expected an integer, found an array"
+    );
 }
 
 #[test]

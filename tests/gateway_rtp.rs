@@ -4,6 +4,7 @@
 
 mod gateway_support;
 
+use diglot::call::CallCount;
 use diglot::gateway::Gateway;
 use diglot::translator::Translator;
 use diglot_rt::stats::{RxCount, TxCount};
@@ -170,6 +171,7 @@ fn callers_beyond_the_limit_are_refused_and_the_others_go_on() {
     );
     assert!(carol.heard.is_empty());
     assert!(gateway.counts().rx.value(RxCount::DropUnknownSource) > 0);
+    assert!(gateway.counts().call.value(CallCount::RefusedFull) > 0);
     assert_eq!(
         gateway.counts().tx.value(TxCount::LegRefused),
         0,

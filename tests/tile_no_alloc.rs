@@ -291,6 +291,9 @@ fn tiles_neither_allocate_nor_log() {
             let phone = &phones[usize::from(LEGS) - 1];
             bench.remove(phone);
             bench.add(phone);
+            let (leg, destination) = (phone.leg, phone.socket.local_addr().unwrap());
+            let redirect = TxCommand::Redirect { leg, destination };
+            bench.rings.tx_commands.push(redirect).unwrap();
         }
         let mut turn = (0, 0);
         let due = bench.rx_counts.value(RxCount::Datagram) + u64::from(LEGS);

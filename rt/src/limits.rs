@@ -10,6 +10,10 @@ pub const LEGS_MAX: usize = 1024;
 /// UDP ports one process listens on at most: two per language pair, eight pairs.
 pub const RTP_PORTS_MAX: usize = 16;
 
+/// Pairs of tiles one process runs at most: a pair's worth of legs for each of sixteen cores, two
+/// cores a pair.
+pub const TILE_PAIRS_MAX: usize = 8;
+
 /// Bytes of the largest datagram that is read; anything longer is cut by the kernel and refused.
 /// An Ethernet frame's payload, which 20 ms of any codec here fits.
 pub const DATAGRAM_BYTES_MAX: usize = 1500;

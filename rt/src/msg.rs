@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::units::{ClockRate, Dbm0, FRAME_SAMPLES_MAX, Micros, SampleRate};
+use crate::wire::rtp::StreamPosition;
 
 /// Names one call leg for as long as it lives.
 ///
@@ -231,6 +232,13 @@ pub struct RxLeg {
 pub enum TxCommand {
     /// A leg begins: it gets a packet on every tick from the next one on.
     AddLeg(TxLeg),
+    /// The leg's packets go there from the next tick on; nothing else of its stream changes.
+    Redirect {
+        /// Whose.
+        leg: LegId,
+        /// Where to.
+        destination: SocketAddr,
+    },
     /// A leg ended: it gets no more packets.
     RemoveLeg(LegId),
 }
@@ -294,6 +302,8 @@ pub enum RxEvent {
         port: PortIndex,
         /// Where it came from.
         source: SocketAddr,
+        /// Which packet of which stream it says it is.
+        position: StreamPosition,
     },
 }
 

@@ -29,6 +29,15 @@ impl Counter {
     }
 }
 
+/// A table of counters, for whoever adds several of them up.
+pub trait Counted {
+    /// What it counts.
+    type What: Copy;
+
+    /// How many so far.
+    fn value_of(&self, what: Self::What) -> u64;
+}
+
 /// Declares an enumeration of things that are counted and its table of single-writer counters.
 #[macro_export]
 macro_rules! counted {
@@ -60,6 +69,14 @@ macro_rules! counted {
         impl Default for $counts {
             fn default() -> Self {
                 Self(core::array::from_fn(|_| $crate::stats::Counter::default()))
+            }
+        }
+
+        impl $crate::stats::Counted for $counts {
+            type What = $name;
+
+            fn value_of(&self, what: $name) -> u64 {
+                self.value(what)
             }
         }
 

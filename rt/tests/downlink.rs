@@ -71,6 +71,29 @@ fn silence_leaves_on_every_tick_when_nobody_speaks() {
 }
 
 #[test]
+fn a_leg_that_is_sent_elsewhere_keeps_its_stream() {
+    let mut downlink = Downlink::new(Codec::Ulaw);
+    let before = downlink.tick_one(0);
+    let elsewhere = ([127, 0, 0, 1], 40_002).into();
+    assert_ne!(before.destination, elsewhere);
+    downlink.encode.redirect(LEG, elsewhere);
+    let stranger = LegId {
+        generation: LEG.generation + 1,
+        ..LEG
+    };
+    downlink.encode.redirect(stranger, before.destination);
+    let after = downlink.tick_one(1);
+    assert_eq!(after.destination, elsewhere);
+    assert_eq!(after.repr.ssrc, before.repr.ssrc);
+    assert_eq!(
+        after.repr.sequence_number,
+        before.repr.sequence_number.plus(1)
+    );
+    assert_eq!(after.repr.timestamp, before.repr.timestamp.plus(160));
+    assert_eq!(after.repr.marker, Marker::Clear, "no new talkspurt");
+}
+
+#[test]
 fn an_utterance_begins_when_enough_of_it_is_there() {
     let mut downlink = Downlink::new(Codec::Ulaw);
     downlink.say(1, Part::Middle, LOUD);

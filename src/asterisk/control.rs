@@ -201,6 +201,9 @@ impl Control {
                 log::info!("call {call_id:?}: over, {reason:?}");
             }
             CallEvent::Hold { call_id } => log::info!("call {call_id:?}: on hold"),
+            CallEvent::Moved { call_id, remote } => {
+                log::warn!("call {call_id:?}: its audio comes from {remote} now");
+            }
             CallEvent::Leftover { id } => log::warn!("deleting {id:?}: ours, but of no call"),
             CallEvent::Refused {
                 call_id,

@@ -2,6 +2,7 @@
 //! channels says about them.
 
 mod ending;
+mod moving;
 mod reconcile;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -55,9 +56,20 @@ struct Leg {
     call_id: String,
     arrived_at: Micros,
     up_at: Option<Micros>,
-    started: bool,
+    /// Where its audio comes from, once that is known: it has started.
+    lock: Option<Lock>,
     ended: Option<EndReason>,
     transport: Transport,
+}
+
+/// Where a leg's audio comes from, and goes to.
+#[derive(Clone, Copy, Debug)]
+struct Lock {
+    /// As Asterisk told.
+    told: SocketAddr,
+    /// Where it comes from now.
+    remote: SocketAddr,
+    since: Micros,
 }
 
 #[derive(Debug)]
@@ -157,6 +169,7 @@ impl Calls {
             Input::Event(event) => self.on_event(now, event),
             Input::EventBroken => self.counts.count(CallCount::EventBroken),
             Input::EventOversized => self.counts.count(CallCount::EventOversized),
+            Input::LegMoved { leg, port, source } => self.on_moved(now, leg, port, source),
             Input::LegSilent { leg } => self.on_silent(now, leg),
             Input::Replaced => {
                 self.resync.on_disconnected();
@@ -368,7 +381,7 @@ impl Calls {
             call_id: call_id.clone(),
             arrived_at: now,
             up_at: None,
-            started: false,
+            lock: None,
             ended: None,
             transport,
         });
@@ -390,7 +403,7 @@ impl Calls {
             }
             &Transport::Rtp { port, source } => {
                 self.sources.insert((port, source), id);
-                self.start(id, source);
+                self.start(now, id, source);
             }
         }
     }
@@ -419,7 +432,7 @@ impl Calls {
                     self.conclude(id, reason);
                 }
                 Effect::Gone => self.forget(id),
-                Effect::MediaKnown(remote) => self.start(id, remote),
+                Effect::MediaKnown(remote) => self.start(now, id, remote),
                 Effect::Up => self.on_up(now, id),
             }
         }
@@ -445,11 +458,16 @@ impl Calls {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn start(&mut self, id: LegId, remote: SocketAddr) {
+    fn start(&mut self, now: Micros, id: LegId, remote: SocketAddr) {
+        self.give_back(now, id, remote);
         let Some(leg) = self.legs.find_mut(id) else {
             return;
         };
-        leg.started = true;
+        leg.lock = Some(Lock {
+            told: remote,
+            remote,
+            since: now,
+        });
         let (extension, call_id) = (leg.extension, leg.call_id.clone());
         self.change(Change::StartLeg {
             leg: id,
@@ -470,7 +488,7 @@ impl Calls {
 
     fn have_started(&self, legs: [LegId; 2]) -> bool {
         legs.iter()
-            .all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.started))
+            .all(|leg| self.legs.find(*leg).is_some_and(|leg| leg.lock.is_some()))
     }
 
     fn owner(&self, name: &str) -> Option<LegId> {

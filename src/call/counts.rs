@@ -11,6 +11,14 @@ diglot_rt::counted! {
         Ended => "call_ended_total",
         /// Calls whose set-up failed.
         SetupFailed => "call_setup_failed_total",
+        /// Legs that re-locked to another source port.
+        Relocked => "call_relocked_total",
+        /// Re-locks refused: another address, or another of our ports.
+        RelockRefusedAddress => "call_relock_refused_address_total",
+        /// Re-locks refused: another leg owns the source.
+        RelockRefusedOwned => "call_relock_refused_owned_total",
+        /// Re-locks refused: the leg began or re-locked less than a second ago.
+        RelockRefusedPause => "call_relock_refused_pause_total",
         /// Callers turned away: all legs in use.
         RefusedFull => "call_refused_full_total",
         /// Callers turned away: the process is ending.

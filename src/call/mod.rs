@@ -20,6 +20,7 @@ mod rooms;
 mod slots;
 
 pub mod ari;
+pub mod relock;
 
 pub use calls::Calls;
 pub use counts::{CallCount, CallCounts};
@@ -48,6 +49,16 @@ pub enum Input {
     LegSilent {
         /// Which.
         leg: LegId,
+    },
+    /// A leg that fell silent seems to go on from another source, as far as its packets tell; may
+    /// be told again and again. The rest of the rules of [`relock`] is judged here.
+    LegMoved {
+        /// Which.
+        leg: LegId,
+        /// Where it came to: the index of the extension.
+        port: PortIndex,
+        /// Where it came from.
+        source: SocketAddr,
     },
     /// Another gateway took over our application: the callers are its own now.
     Replaced,
@@ -91,7 +102,7 @@ pub enum Output {
 /// What changes for the tiles and the link threads.
 ///
 /// Of each leg: one `StartLeg`, later one `EndLeg`. Of two legs: `Pair` when both have started,
-/// `Unpair` before either ends.
+/// `Unpair` before either ends. Between its start and its end, any number of `MoveLeg`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
     /// The leg is over: its audio stops now.
@@ -100,6 +111,13 @@ pub enum Change {
         leg: LegId,
         /// Why.
         reason: EndReason,
+    },
+    /// The leg's audio comes from, and goes to, another address from now on.
+    MoveLeg {
+        /// Which.
+        leg: LegId,
+        /// Asterisk's end: source and destination.
+        remote: SocketAddr,
     },
     /// Each hears the other's translation from now on.
     Pair {
@@ -156,6 +174,13 @@ pub enum CallEvent {
     Hold {
         /// Which call.
         call_id: String,
+    },
+    /// The leg's audio comes from another port now.
+    Moved {
+        /// Which call.
+        call_id: String,
+        /// Where it comes from, and goes to.
+        remote: SocketAddr,
     },
     /// Something of ours that no call owns is being deleted.
     Leftover {

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use diglot_rt::limits::{LEGS_MAX, RTP_PORTS_MAX};
+use diglot_rt::limits::{LEGS_MAX, RTP_PORTS_MAX, TILE_PAIRS_MAX};
 use diglot_rt::msg::{Codec, Comfort};
 
 use super::draft::{Draft, ExtensionDraft, Setting, VOICES};
@@ -560,13 +560,40 @@ fn realtime(draft: &mut Draft) -> Realtime {
     const CORE_MAX: i64 = 1023;
     /// sched(7): SCHED_FIFO has priorities 1 (low) to 99 (high); 0 asks for none.
     const PRIORITY: std::ops::RangeInclusive<i64> = 0..=99;
+    let tile_pairs = read_usize(draft, "realtime.tile_pairs", 1..=TILE_PAIRS_MAX as i64)
+        .unwrap_or(defaults::TILE_PAIRS);
+    let mut cores = |key| cores(draft, key, 0..=CORE_MAX, tile_pairs);
+    let (rx_cores, tx_cores) = (cores("realtime.rx_core"), cores("realtime.tx_core"));
     Realtime {
         legs_max: read_usize(draft, "realtime.legs_max", 1..=LEGS_MAX as i64)
             .unwrap_or(defaults::LEGS_MAX),
-        rx_core: read_usize(draft, "realtime.rx_core", 0..=CORE_MAX),
-        tx_core: read_usize(draft, "realtime.tx_core", 0..=CORE_MAX),
+        tile_pairs,
+        rx_cores,
+        tx_cores,
         priority: read(draft, "realtime.priority", parse::integer(PRIORITY))
             .map_or(defaults::PRIORITY, |value| u8::try_from(value).ok())
             .filter(|priority| *priority > 0),
     }
+}
+
+/// One core for each pair of tiles, or none at all.
+fn cores(
+    draft: &mut Draft,
+    key: &str,
+    range: std::ops::RangeInclusive<i64>,
+    tile_pairs: usize,
+) -> Vec<usize> {
+    let cores = read(draft, key, parse::integers(range)).unwrap_or_default();
+    if let Some(setting) = draft.values.get(key).cloned()
+        && !cores.is_empty()
+        && cores.len() != tile_pairs
+    {
+        let (count, s) = (cores.len(), if cores.len() == 1 { "" } else { "s" });
+        let reason = format!(
+            "names {count} core{s}, but realtime.tile_pairs is {tile_pairs}: name one for each pair"
+        );
+        draft.refuse_value(&setting, reason);
+    }
+    let cores = cores.into_iter().map(usize::try_from);
+    cores.filter_map(Result::ok).collect()
 }

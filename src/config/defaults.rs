@@ -61,6 +61,9 @@ pub(super) const HUME_URL: &str = "wss://api.hume.ai";
 /// 256 calls between two parties, what two shared cores are asked to carry.
 pub(super) const LEGS_MAX: usize = 512;
 
+/// What two shared cores can use: one rx tile and one tx tile.
+pub(super) const TILE_PAIRS: usize = 1;
+
 /// The middle of SCHED_FIFO's range: above everything that did not ask, below the kernel's own
 /// threads that did.
 pub(super) const PRIORITY: Option<u8> = Some(50);

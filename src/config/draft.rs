@@ -49,7 +49,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("deepl", &["url", "key_file"]),
     ("elevenlabs", &["url", "key_file", "model", "voices"]),
     ("hume", &["url", "key_file"]),
-    ("realtime", &["legs_max", "rx_core", "tx_core", "priority"]),
+    (
+        "realtime",
+        &["legs_max", "tile_pairs", "rx_core", "tx_core", "priority"],
+    ),
 ];
 
 /// The table that may stand many times.
@@ -74,6 +77,8 @@ pub(super) struct Setting {
 pub(super) enum Value {
     /// A TOML integer that fits.
     Integer(i64),
+    /// A TOML array of such integers.
+    Integers(Vec<i64>),
     /// A TOML value that no key takes, by the name of its type.
     Other(&'static str),
     /// A TOML string; or a flag or variable, which may stand for a number as well.
@@ -96,7 +101,7 @@ impl ExtensionDraft {
     pub(super) fn number(&self) -> Option<&str> {
         match &self.values.get("number")?.value {
             Value::Text(number) => Some(number),
-            Value::Integer(_) | Value::Other(_) => None,
+            Value::Integer(_) | Value::Integers(_) | Value::Other(_) => None,
         }
     }
 }

@@ -160,10 +160,23 @@ fn unknown(place: Place, key: &str, hint: String) -> ConfigError {
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.as_ref().to_owned()),
-        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .map_or(Value::Other("an integer beyond 64 bits"), Value::Integer),
+        DeValue::Integer(_) => {
+            integer(value).map_or(Value::Other("an integer beyond 64 bits"), Value::Integer)
+        }
+        DeValue::Array(list) => list
+            .iter()
+            .map(|item| integer(item.get_ref()))
+            .collect::<Option<_>>()
+            .map_or(Value::Other(type_name(value)), Value::Integers),
         other => Value::Other(type_name(other)),
     }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let DeValue::Integer(digits) = value else {
+        return None;
+    };
+    i64::from_str_radix(digits.as_str(), digits.radix()).ok()
 }
 
 fn type_name(value: &DeValue<'_>) -> &'static str {

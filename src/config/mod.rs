@@ -40,7 +40,8 @@
 //! | `elevenlabs.voices.<language>` | one voice that every account has | a voice id |
 //! | `key_file` of every vendor | none: the variable is enough | a file of one line |
 //! | `realtime.legs_max` | 512 | 1 to 1024 |
-//! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023 |
+//! | `realtime.tile_pairs` | 1 | 1 to 8 |
+//! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023; an array, one for each tile pair |
 //! | `realtime.priority` | 50 | 1 to 99; 0 does not ask |
 //! | `monitor.listen` | `"127.0.0.1:3001"` | numeric `IP:port`; no effect yet |
 //! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
@@ -351,10 +352,12 @@ pub struct Monitor {
 pub struct Realtime {
     /// Legs at once; memory for all of them is reserved at start.
     pub legs_max: usize,
-    /// Core of the rx tile; unpinned if absent.
-    pub rx_core: Option<usize>,
-    /// Core of the tx tile; unpinned if absent.
-    pub tx_core: Option<usize>,
+    /// Pairs of an rx and a tx tile over which legs are spread; 1 to `TILE_PAIRS_MAX`.
+    pub tile_pairs: usize,
+    /// Core of each pair's rx tile; empty if they are not pinned.
+    pub rx_cores: Vec<usize>,
+    /// Core of each pair's tx tile; empty if they are not pinned.
+    pub tx_cores: Vec<usize>,
     /// SCHED_FIFO priority asked for; none if absent.
     pub priority: Option<u8>,
 }
@@ -364,8 +367,9 @@ impl Default for Realtime {
     fn default() -> Self {
         Self {
             legs_max: defaults::LEGS_MAX,
-            rx_core: None,
-            tx_core: None,
+            tile_pairs: defaults::TILE_PAIRS,
+            rx_cores: Vec::new(),
+            tx_cores: Vec::new(),
             priority: defaults::PRIORITY,
         }
     }

@@ -49,6 +49,9 @@ impl Refusal {
     }
 }
 
+/// What an array is called in a refusal.
+const ARRAY: &str = "an array";
+
 /// Any text.
 pub(super) fn text(setting: &Setting) -> Result<&str, Refusal> {
     const EXPECTED: &str = "a string";
@@ -56,6 +59,10 @@ pub(super) fn text(setting: &Setting) -> Result<&str, Refusal> {
         Value::Text(text) => Ok(text),
         Value::Integer(_) => Err(Refusal::Type {
             found: "an integer",
+            expected: EXPECTED,
+        }),
+        Value::Integers(_) => Err(Refusal::Type {
+            found: ARRAY,
             expected: EXPECTED,
         }),
         Value::Other(found) => Err(Refusal::Type {
@@ -79,6 +86,12 @@ pub(super) fn integer(range: RangeInclusive<i64>) -> impl FnOnce(&Setting) -> Re
                 });
             }
             Value::Text(text) => (quoted(text), text.parse().ok()),
+            Value::Integers(_) => {
+                return Err(Refusal::Type {
+                    found: ARRAY,
+                    expected: EXPECTED,
+                });
+            }
             Value::Other(found) => {
                 return Err(Refusal::Type {
                     found,
@@ -86,13 +99,40 @@ pub(super) fn integer(range: RangeInclusive<i64>) -> impl FnOnce(&Setting) -> Re
                 });
             }
         };
-        value.filter(|value| range.contains(value)).ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            Refusal::Value(format!(
-                "{written} is not an integer from {least} to {most}"
-            ))
-        })
+        in_range(written, value, &range)
     }
+}
+
+/// An integer in a range or an array of such; from a flag also written as `2,3`.
+pub(super) fn integers(
+    range: RangeInclusive<i64>,
+) -> impl FnOnce(&Setting) -> Result<Vec<i64>, Refusal> {
+    move |setting| match &setting.value {
+        Value::Integers(values) => values
+            .iter()
+            .map(|value| in_range(value.to_string(), Some(*value), &range))
+            .collect(),
+        Value::Text(text) if !matches!(setting.place, Place::Toml { .. }) => text
+            .split(',')
+            .map(|part| in_range(quoted(part), part.trim().parse().ok(), &range))
+            .collect(),
+        Value::Integer(_) | Value::Other(_) | Value::Text(_) => {
+            integer(range)(setting).map(|value| vec![value])
+        }
+    }
+}
+
+fn in_range(
+    written: String,
+    value: Option<i64>,
+    range: &RangeInclusive<i64>,
+) -> Result<i64, Refusal> {
+    value.filter(|value| range.contains(value)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        Refusal::Value(format!(
+            "{written} is not an integer from {least} to {most}"
+        ))
+    })
 }
 
 /// A UDP or TCP port of a variable; 0 lets the system choose.
@@ -147,7 +187,7 @@ pub(super) fn number(setting: &Setting) -> Result<String, Refusal> {
             let (found, expected) = ("an integer", "a string, like \"7777\"");
             return Err(Refusal::Type { found, expected });
         }
-        Value::Text(_) | Value::Other(_) => text(setting)?,
+        Value::Text(_) | Value::Integers(_) | Value::Other(_) => text(setting)?,
     };
     if is_number(written) {
         return Ok(written.to_owned());

@@ -11,21 +11,29 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use diglot_rt::msg::{LegId, RxEvent, TxEvent};
-use diglot_rt::stats::{Counter, RxCount, RxCounts, TxCount, TxCounts};
+use diglot_rt::stats::{Counter, RxCount, TxCount};
 use diglot_rt::units::Micros;
+use diglot_rt::wire::rtp::StreamPosition;
 use rtrb::Consumer;
 
+use super::Counts;
 use crate::asterisk::control::ControlHandle;
-use crate::call::{CallCount, CallCounts, Input};
+use crate::call::relock::{self, Heard, RelockCount};
+use crate::call::{CallCount, Input};
 use crate::critical::AbortOnPanic;
 use crate::net::clock;
 use crate::observe::conversation::Conversation;
 use crate::observe::event::{EventSender, GatewayEvent};
-use crate::observe::link_counts::{LinkCount, LinkCounts};
+use crate::observe::link_counts::LinkCount;
+use crate::realtime::Degradation;
 use crate::tile::meters::LegMeters;
 
 /// How long the thread sleeps when nothing is reported: one frame.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Packets of strangers that are compared with all legs in one round: 1600 in a second, some
+/// microseconds each. Under a greater flood a leg that moved may follow late, and nothing else.
+const STRAYS_MAX: usize = 32;
 
 /// How often counters that people should know of are looked at.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,34 +45,22 @@ pub struct LogParts {
     pub events: Receiver<GatewayEvent>,
     /// For what this thread learns from the rings.
     pub event_sender: EventSender,
-    /// From the rx tile.
-    pub rx_events: Consumer<RxEvent>,
-    /// From the tx tile.
-    pub tx_events: Consumer<TxEvent>,
+    /// From the rx tile of each pair.
+    pub rx_events: Vec<Consumer<RxEvent>>,
+    /// From the tx tile of each pair.
+    pub tx_events: Vec<Consumer<TxEvent>>,
     /// To the control thread.
     pub control: ControlHandle,
-    /// When each leg last sent something.
+    /// What each leg sent last.
     pub meters: Arc<LegMeters>,
     /// After how long a leg that sends nothing is reported as silent; `None` where Asterisk says
-    /// who calls: then neither silence nor a stranger's packet is the control thread's concern.
+    /// who calls: then silence is not the control thread's concern, and a stranger's packet only
+    /// if a silent leg's stream goes on with it.
     pub leg_timeout: Option<Duration>,
     /// Events that found no room.
     pub events_lost: Arc<Counter>,
     /// What the process counts.
     pub counts: Counts,
-}
-
-/// The counters of a gateway, for whoever shows them.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    /// Of the rx tile.
-    pub rx: Arc<RxCounts>,
-    /// Of the tx tile.
-    pub tx: Arc<TxCounts>,
-    /// Of the link thread.
-    pub link: Arc<LinkCounts>,
-    /// Of the control thread.
-    pub call: Arc<CallCounts>,
 }
 
 /// Counters whose growth is worth a line: each is something lost, refused or late.
@@ -91,6 +87,10 @@ const TX_NOTEWORTHY: &[TxCount] = &[
 
 const CALL_NOTEWORTHY: &[CallCount] = &[
     CallCount::SetupFailed,
+    CallCount::Relocked,
+    CallCount::RelockRefusedAddress,
+    CallCount::RelockRefusedOwned,
+    CallCount::RelockRefusedPause,
     CallCount::RefusedFull,
     CallCount::RefusedUnknownExtension,
     CallCount::Leftover,
@@ -172,52 +172,94 @@ impl LogThread {
     }
 
     fn take_tile_events(&mut self) {
-        while let Ok(event) = self.parts.rx_events.pop() {
-            match event {
-                RxEvent::FirstPacket { .. } => {}
-                RxEvent::TelephoneEvent {
-                    leg,
-                    event,
-                    duration_ms,
-                } => self.parts.event_sender.send(GatewayEvent::KeyPressed {
-                    leg,
-                    event,
-                    duration_ms,
-                }),
-                RxEvent::ByteOrderSuspected { leg } => log::warn!(
-                    target: "call",
-                    "leg {}: its samples read as noise: are their bytes swapped?",
-                    leg.slot
-                ),
-                RxEvent::UnexpectedPayloadType {
+        let mut strays = 0;
+        for pair in 0..self.parts.rx_events.len() {
+            while let Ok(event) = self.parts.rx_events[pair].pop() {
+                let is_judged = self.parts.leg_timeout.is_none()
+                    && matches!(event, RxEvent::UnknownSource { .. });
+                strays += usize::from(is_judged);
+                if !is_judged || strays <= STRAYS_MAX {
+                    self.take_rx_event(event);
+                }
+            }
+        }
+        for events in &mut self.parts.tx_events {
+            while let Ok(TxEvent::UtteranceStarted { leg, utterance, at }) = events.pop() {
+                self.parts.event_sender.send(GatewayEvent::SpeechLeft {
+                    listener: leg,
+                    utterance,
+                    at,
+                });
+            }
+        }
+    }
+
+    fn take_rx_event(&self, event: RxEvent) {
+        match event {
+            RxEvent::FirstPacket { .. } => {}
+            RxEvent::TelephoneEvent {
+                leg,
+                event,
+                duration_ms,
+            } => self.parts.event_sender.send(GatewayEvent::KeyPressed {
+                leg,
+                event,
+                duration_ms,
+            }),
+            RxEvent::ByteOrderSuspected { leg } => log::warn!(
+                target: "call",
+                "leg {}: its samples read as noise: are their bytes swapped?",
+                leg.slot
+            ),
+            RxEvent::UnexpectedPayloadType {
+                leg,
+                payload_type,
+                expected,
+            } => {
+                let event = GatewayEvent::UnexpectedPayloadType {
                     leg,
                     payload_type,
                     expected,
-                } => {
-                    let event = GatewayEvent::UnexpectedPayloadType {
-                        leg,
-                        payload_type,
-                        expected,
-                    };
-                    self.parts.event_sender.send(event);
-                }
-                RxEvent::UnknownSource { port, source } if self.parts.leg_timeout.is_some() => {
-                    // A full inbox loses nothing: the source repeats itself 50 times a second.
-                    let _ = self
-                        .parts
-                        .control
-                        .tell(Input::UnknownSource { port, source });
-                }
-                RxEvent::UnknownSource { .. } => {}
+                };
+                self.parts.event_sender.send(event);
+            }
+            RxEvent::UnknownSource {
+                port,
+                source,
+                position,
+            } => {
+                let input = if self.parts.leg_timeout.is_some() {
+                    Some(Input::UnknownSource { port, source })
+                } else {
+                    self.continued_by(position)
+                        .map(|leg| Input::LegMoved { leg, port, source })
+                };
+                // A full inbox loses nothing: the source repeats itself 50 times a second.
+                let _ = input.map(|input| self.parts.control.tell(input));
             }
         }
-        while let Ok(TxEvent::UtteranceStarted { leg, utterance, at }) = self.parts.tx_events.pop()
-        {
-            self.parts.event_sender.send(GatewayEvent::SpeechLeft {
-                listener: leg,
-                utterance,
-                at,
-            });
+    }
+
+    /// The silent leg whose stream goes on with this packet, by the first five rules of
+    /// [`relock`].
+    fn continued_by(&self, stray: StreamPosition) -> Option<LegId> {
+        let meters = &self.parts.meters;
+        let mut heirs = self.live.iter().filter_map(|(leg, began)| {
+            let position = meters.last_position(*leg)?;
+            let at = meters.last_received(*leg).max(*began);
+            (position.ssrc == stray.ssrc).then_some((*leg, Heard { at, position }))
+        });
+        let (leg, heard) = heirs.next()?;
+        let verdict = match heirs.next() {
+            Some(_) => Err(RelockCount::SsrcShared),
+            None => relock::judge(clock::now(), heard, stray),
+        };
+        match verdict {
+            Ok(()) => Some(leg),
+            Err(reason) => {
+                self.parts.counts.relock.count(reason);
+                None
+            }
         }
     }
 
@@ -251,8 +293,15 @@ impl LogThread {
         let call = CALL_NOTEWORTHY
             .iter()
             .map(|what| (what.name(), counts.call.value(*what)));
+        let relock = RelockCount::ALL
+            .iter()
+            .map(|what| (what.name(), counts.relock.value(*what)));
+        let degradations = Degradation::ALL
+            .iter()
+            .map(|what| (what.name(), counts.degradations.value(*what)));
         let lost = [("log_event_lost_total", self.parts.events_lost.value())];
-        let now: Vec<_> = rx.chain(tx).chain(link).chain(call).chain(lost).collect();
+        let now = rx.chain(tx).chain(link).chain(call).chain(relock);
+        let now: Vec<_> = now.chain(degradations).chain(lost).collect();
         let before = |name| {
             self.reported
                 .iter()

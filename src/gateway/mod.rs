@@ -4,7 +4,7 @@
 //! either runs whole or not at all.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -13,25 +13,25 @@ use mio::Poll;
 
 use crate::asterisk::control::{Control, ControlHandle};
 use crate::call::Input;
-use crate::config::{Config, Control as Mode, Extension};
+use crate::config::{Config, Control as Mode};
 use crate::critical::{self, AbortOnPanic};
 use crate::link::client::{self, LinkParts};
 use crate::link::leg::Endpoint;
-use crate::net::udp;
 use crate::observe::event;
-use crate::realtime;
+use crate::realtime::{self, Degradation};
+use crate::tile::TileHandle;
 use crate::tile::meters::LegMeters;
-use crate::tile::rx::{RxParts, RxTile};
-use crate::tile::tx::{TxParts, TxTile};
-use crate::tile::{self, TileHandle, TileSettings};
-use crate::topology::Rings;
+use crate::topology::MediaMemory;
 
+pub mod counts;
 pub mod log_drain;
+mod pairs;
 pub mod prompts;
 pub mod switchboard;
 
-pub use log_drain::Counts;
+pub use counts::Counts;
 use log_drain::LogParts;
+use pairs::{Ports, Shared, TilePair};
 use prompts::PromptError;
 use switchboard::{Line, Switchboard};
 
@@ -72,8 +72,7 @@ pub enum StartError {
 pub struct Gateway {
     control: ControlHandle,
     control_thread: JoinHandle<()>,
-    _rx: TileHandle,
-    _tx: TileHandle,
+    _tiles: Vec<TileHandle>,
     log_thread: JoinHandle<()>,
     stop_log: Sender<()>,
     counts: Counts,
@@ -88,90 +87,63 @@ impl Gateway {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let lines = Line::of(config)?;
         let endpoint = endpoint(&config.link.url)?;
-        let sockets = config
-            .extensions
-            .iter()
-            .map(bind)
-            .collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<_> = sockets
-            .iter()
-            .map(UdpSocket::local_addr)
-            .collect::<Result<_, _>>()?;
-        let control = Control::new(&bound(config, &addresses));
-        let counts = Counts {
+        let ports = Ports::bind(config)?;
+        let control = Control::new(&bound(config, &ports.addresses));
+        let mut counts = Counts {
             call: control.counts(),
             ..Counts::default()
         };
-        let rings = Rings::new();
-        let (events, event_inbox, events_lost) = event::channel();
-        let meters = Arc::new(LegMeters::new(config.realtime.legs_max));
+        let start_degradations = counts.degradations.add_writer();
+        let legs_max = config.realtime.legs_max;
         let link_poll = Poll::new()?;
-        let link_waker = client::waker(&link_poll)?;
+        let shared = Shared {
+            link_waker: client::waker(&link_poll)?,
+            meters: Arc::new(LegMeters::new(legs_max)),
+            legs_max,
+        };
+        let pairs = ports
+            .sockets
+            .into_iter()
+            .map(|sockets| TilePair::new(sockets, &shared, &mut counts))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(refusal) = ports.refusal {
+            log::warn!(
+                "degraded: one tile pair instead of {}: the kernel does not spread the sources of \
+                 a port over several: {refusal}",
+                config.realtime.tile_pairs
+            );
+            start_degradations.count(Degradation::TilePairs);
+        }
+        log::info!("media memory: {}", MediaMemory::of(legs_max, pairs.len()));
+        let (tiles, ends) = pairs::run(pairs, &config.realtime, &mut counts)?;
+        // Now that the tiles' stacks are there too.
+        realtime::settle_memory(&start_degradations);
 
-        let tx = TxTile::new(TxParts {
-            sockets: sockets
-                .iter()
-                .map(UdpSocket::try_clone)
-                .collect::<Result<_, _>>()?,
-            commands: rings.tx_commands.consumer,
-            events: rings.tx_events.producer,
-            downlink: rings.downlink.consumer,
-            counts: Arc::clone(&counts.tx),
-            legs_max: config.realtime.legs_max,
-        })?;
-        let (rx, rx_waker) = RxTile::new(RxParts {
-            sockets,
-            commands: rings.rx_commands.consumer,
-            events: rings.rx_events.producer,
-            uplink: rings.uplink.producer,
-            link: Arc::clone(&link_waker),
-            counts: Arc::clone(&counts.rx),
-            meters: Arc::clone(&meters),
-            legs_max: config.realtime.legs_max,
-        })?;
+        let (events, event_inbox, events_lost) = event::channel();
         let link = LinkParts {
             endpoint,
-            uplink: rings.uplink.consumer,
-            downlink: rings.downlink.producer,
+            uplinks: ends.uplinks,
+            downlinks: ends.downlinks,
             events: events.clone(),
             counts: Arc::clone(&counts.link),
-            legs_max: config.realtime.legs_max,
+            legs_max,
         };
         let log = LogParts {
             events: event_inbox,
             event_sender: events.clone(),
-            rx_events: rings.rx_events.consumer,
-            tx_events: rings.tx_events.consumer,
+            rx_events: ends.rx_events,
+            tx_events: ends.tx_events,
             control: control.handle(),
-            meters,
+            meters: shared.meters,
             leg_timeout: matches!(config.asterisk.control, Mode::None)
                 .then_some(config.asterisk.leg_timeout),
             events_lost,
             counts: counts.clone(),
         };
-
-        let tx = tile::spawn(settings("tx", config.realtime.tx_core, config), tx)?;
-        let rx = tile::spawn(settings("rx", config.realtime.rx_core, config), rx)?;
-        let legs_max = config.realtime.legs_max;
-        log::info!(
-            "media memory: {} bytes for each of {legs_max} legs",
-            RxTile::BYTES_PER_LEG + TxTile::BYTES_PER_LEG
-        );
-        // Now that the tiles' stacks are there too.
-        if let Err(error) = realtime::lock_memory() {
-            log::warn!("degraded: the gateway's memory may be paged out: {error}");
-        }
-        let link = client::spawn(link_poll, link_waker, link)?;
+        let link = client::spawn(link_poll, shared.link_waker, link)?;
         let (stop_log, log_stop) = bounded(0);
         let log_thread = log_drain::spawn(log, log_stop)?;
-        let mut switchboard = Switchboard {
-            rx: rings.rx_commands.producer,
-            rx_waker,
-            tx: rings.tx_commands.producer,
-            link,
-            events,
-            lines,
-        };
+        let mut switchboard = Switchboard::new(ends.control, link, events, lines, legs_max);
         let handle = control.handle();
         let control_thread = thread::Builder::new()
             .name("control".into())
@@ -184,12 +156,11 @@ impl Gateway {
         Ok(Self {
             control: handle,
             control_thread,
-            _rx: rx,
-            _tx: tx,
+            _tiles: tiles,
             log_thread,
             stop_log,
             counts,
-            addresses,
+            addresses: ports.addresses,
         })
     }
 
@@ -213,22 +184,6 @@ impl Gateway {
         drop(self.stop_log);
         let _ = self.log_thread.join();
     }
-}
-
-fn settings(name: &'static str, core: Option<usize>, config: &Config) -> TileSettings {
-    TileSettings {
-        name,
-        core,
-        priority: config.realtime.priority,
-    }
-}
-
-fn bind(extension: &Extension) -> Result<UdpSocket, StartError> {
-    udp::bind(extension.listen).map_err(|source| StartError::Listen {
-        number: extension.number.clone(),
-        address: extension.listen,
-        source,
-    })
 }
 
 /// The configuration with the ports that were really bound, which Asterisk is to be told.

@@ -3,11 +3,12 @@
 //! It belongs to the control thread. The order within one change matters: a leg's listener is there
 //! before its first packet can arrive, and its packets stop before its place is given away.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diglot_rt::msg::{LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg};
+use diglot_rt::msg::{Codec, LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg};
 use mio::Waker;
 use rtrb::{Producer, PushError};
 
@@ -15,27 +16,44 @@ use super::prompts;
 use crate::call::Change;
 use crate::config::{Config, Extension, OnFailure};
 use crate::link::client::{Fallback, LinkCommand, LinkHandle, LinkLeg};
+use crate::net::steering;
 use crate::observe::event::{EventSender, GatewayEvent};
 
 /// How long the control thread waits for a tile to take its commands. A tile that takes none for
 /// this long is dead, and the process with it.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where the commands go.
+/// Where the commands go, and which tiles have which leg.
 #[derive(Debug)]
 pub struct Switchboard {
+    pairs: Vec<PairEnds>,
+    link: LinkHandle,
+    events: EventSender,
+    lines: Vec<Line>,
+    /// By slot: the leg that is there.
+    seats: Box<[Option<Seat>]>,
+}
+
+/// The control thread's ends of a tile pair.
+#[derive(Debug)]
+pub struct PairEnds {
     /// To the rx tile.
     pub rx: Producer<RxCommand>,
     /// Ends the rx tile's wait.
     pub rx_waker: Arc<Waker>,
     /// To the tx tile.
     pub tx: Producer<TxCommand>,
-    /// To the link thread.
-    pub link: LinkHandle,
-    /// To the log.
-    pub events: EventSender,
-    /// By index: what a leg of each extension is like.
-    pub lines: Vec<Line>,
+}
+
+/// Where a leg sits. It begins with both halves on the pair of its source; only the receiving half
+/// follows when the source changes, for what is sent leaves from the same port on every pair.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    leg: LegId,
+    port: PortIndex,
+    uplink: Codec,
+    rx_pair: usize,
+    tx_pair: usize,
 }
 
 /// An extension as the switchboard needs it.
@@ -86,18 +104,40 @@ impl Line {
 }
 
 impl Switchboard {
+    /// For legs in slots 0 .. `legs_max`; `lines` says by index what a leg of each extension is
+    /// like.
+    pub fn new(
+        pairs: Vec<PairEnds>,
+        link: LinkHandle,
+        events: EventSender,
+        lines: Vec<Line>,
+        legs_max: usize,
+    ) -> Self {
+        Self {
+            pairs,
+            link,
+            events,
+            lines,
+            seats: vec![None; legs_max].into_boxed_slice(),
+        }
+    }
+
     /// Carries one change out.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::EndLeg { leg, reason } => {
-                self.rx(RxCommand::RemoveLeg(leg));
-                self.tx(TxCommand::RemoveLeg(leg));
+                if let Some(seat) = self.seat(leg) {
+                    self.rx(seat.rx_pair, RxCommand::RemoveLeg(leg));
+                    self.tx(seat.tx_pair, TxCommand::RemoveLeg(leg));
+                    self.seats[usize::from(leg.slot)] = None;
+                }
                 self.link(LinkCommand::RemoveLeg(leg));
                 self.events.send(GatewayEvent::LegEnded {
                     leg,
                     reason: format!("{reason:?}"),
                 });
             }
+            Change::MoveLeg { leg, remote } => self.move_leg(leg, remote),
             Change::Pair { legs: [one, other] } => {
                 self.link(LinkCommand::Pair(one, other));
                 self.events.send(GatewayEvent::Paired {
@@ -117,13 +157,24 @@ impl Switchboard {
         }
     }
 
-    fn start(&mut self, leg: LegId, index: usize, remote: std::net::SocketAddr, call_id: String) {
+    fn start(&mut self, leg: LegId, index: usize, remote: SocketAddr, call_id: String) {
         let Some(line) = self.lines.get(index).cloned() else {
             return;
         };
         let Ok(port) = u8::try_from(index).map(PortIndex) else {
             return;
         };
+        let pair = steering::pair_of(remote, self.pairs.len());
+        let Some(seat) = self.seats.get_mut(usize::from(leg.slot)) else {
+            return;
+        };
+        *seat = Some(Seat {
+            leg,
+            port,
+            uplink: line.extension.uplink,
+            rx_pair: pair,
+            tx_pair: pair,
+        });
         self.events.send(GatewayEvent::LegStarted {
             leg,
             extension: line.extension.number.clone(),
@@ -131,6 +182,7 @@ impl Switchboard {
         });
         self.link(LinkCommand::AddLeg(Box::new(LinkLeg {
             leg,
+            pair,
             extension: line.extension.number,
             language: line.extension.language,
             target_language: line.target_language,
@@ -138,32 +190,70 @@ impl Switchboard {
             fallback: line.fallback,
             waiting_prompt: line.waiting_prompt,
         })));
-        self.tx(TxCommand::AddLeg(TxLeg {
-            leg,
-            port,
-            destination: remote,
-            codec: line.extension.downlink,
-            comfort: line.extension.comfort,
-            ssrc: fastrand::u32(..),
-            first_sequence_number: fastrand::u16(..),
-            first_timestamp: fastrand::u32(..),
-        }));
-        self.rx(RxCommand::AddLeg(RxLeg {
-            leg,
-            port,
-            source: remote,
-            codec: line.extension.uplink,
-        }));
+        self.tx(
+            pair,
+            TxCommand::AddLeg(TxLeg {
+                leg,
+                port,
+                destination: remote,
+                codec: line.extension.downlink,
+                comfort: line.extension.comfort,
+                ssrc: fastrand::u32(..),
+                first_sequence_number: fastrand::u16(..),
+                first_timestamp: fastrand::u32(..),
+            }),
+        );
+        self.listen(pair, leg, port, remote, line.extension.uplink);
     }
 
-    fn rx(&mut self, command: RxCommand) {
-        push(&mut self.rx, command, "rx");
+    /// The leg's old source is a stranger before the new one is heard, on whichever pair it comes
+    /// to; what it hears goes on as it was, to another address.
+    fn move_leg(&mut self, leg: LegId, remote: SocketAddr) {
+        let Some(seat) = self.seat(leg) else {
+            return;
+        };
+        let pair = steering::pair_of(remote, self.pairs.len());
+        self.rx(seat.rx_pair, RxCommand::RemoveLeg(leg));
+        self.listen(pair, leg, seat.port, remote, seat.uplink);
+        let destination = remote;
+        self.tx(seat.tx_pair, TxCommand::Redirect { leg, destination });
+        self.seats[usize::from(leg.slot)] = Some(Seat {
+            rx_pair: pair,
+            ..seat
+        });
+    }
+
+    fn listen(
+        &mut self,
+        pair: usize,
+        leg: LegId,
+        port: PortIndex,
+        source: SocketAddr,
+        codec: Codec,
+    ) {
+        let leg = RxLeg {
+            leg,
+            port,
+            source,
+            codec,
+        };
+        self.rx(pair, RxCommand::AddLeg(leg));
+    }
+
+    fn seat(&self, leg: LegId) -> Option<Seat> {
+        self.seats
+            .get(usize::from(leg.slot))?
+            .filter(|seat| seat.leg == leg)
+    }
+
+    fn rx(&mut self, pair: usize, command: RxCommand) {
+        push(&mut self.pairs[pair].rx, command, "rx");
         // A wake-up that fails only delays the command to the tile's own next turn.
-        let _ = self.rx_waker.wake();
+        let _ = self.pairs[pair].rx_waker.wake();
     }
 
-    fn tx(&mut self, command: TxCommand) {
-        push(&mut self.tx, command, "tx");
+    fn tx(&mut self, pair: usize, command: TxCommand) {
+        push(&mut self.pairs[pair].tx, command, "tx");
     }
 
     fn link(&self, command: LinkCommand) {

@@ -54,10 +54,10 @@ const US_PER_MS: u64 = 1_000;
 pub struct LinkParts {
     /// Where the translator is.
     pub endpoint: Endpoint,
-    /// From the rx tile.
-    pub uplink: Consumer<UplinkFrame>,
-    /// To the tx tile.
-    pub downlink: Producer<DownlinkFrame>,
+    /// From the rx tile of each pair.
+    pub uplinks: Vec<Consumer<UplinkFrame>>,
+    /// To the tx tile of each pair.
+    pub downlinks: Vec<Producer<DownlinkFrame>>,
     /// To the log.
     pub events: EventSender,
     /// What it counts.
@@ -152,6 +152,8 @@ struct LinkThread {
 /// A leg on this thread: its voice's way out and what it is to hear.
 struct Member {
     link: LegLink,
+    /// The index of its downlink.
+    pair: usize,
     hears: Listener,
     /// Whether it is among those to be served.
     is_touched: bool,
@@ -205,7 +207,9 @@ impl LinkThread {
         }
         let now = clock::now();
         self.serve_sockets(now);
-        self.send_uplink(now);
+        for pair in 0..self.parts.uplinks.len() {
+            self.send_uplink(now, pair);
+        }
         // What is touched while these are served is for the next turn.
         let touched = self.touched.len();
         for index in 0..touched {
@@ -272,6 +276,7 @@ impl LinkThread {
         }
         *place = Some(Member {
             link: LegLink::new(identity, Token(usize::from(slot))),
+            pair: leg.pair,
             hears: Listener::new(leg.leg),
             is_touched: false,
             partner: None,
@@ -335,12 +340,12 @@ impl LinkThread {
         }
     }
 
-    fn send_uplink(&mut self, now: Micros) {
+    fn send_uplink(&mut self, now: Micros, pair: usize) {
         // One turn takes what was there at its start, so that a busy tile cannot hold it here.
-        let ready = self.parts.uplink.slots();
+        let ready = self.parts.uplinks[pair].slots();
         self.poll.note(now, ready as u64);
         for _ in 0..ready {
-            let Ok(frame) = self.parts.uplink.pop() else {
+            let Ok(frame) = self.parts.uplinks[pair].pop() else {
                 break;
             };
             let timestamp_ms = frame.at.0 / US_PER_MS + self.unix_offset_ms;
@@ -367,9 +372,10 @@ impl LinkThread {
         if let Some(listener) = member_mut(&mut self.legs, listener)
             && matches!(listener.fallback, Fallback::Original)
         {
+            let pair = listener.pair;
             let heard = listener
                 .hears
-                .hear_original(now, samples, |frame| parts.play(frame));
+                .hear_original(now, samples, |frame| parts.play(pair, frame));
             parts.count_live(heard);
         }
     }
@@ -455,9 +461,10 @@ impl LinkThread {
                         at: now,
                     });
                 }
-                let hears = &mut listener.hears;
+                let (hears, pair) = (&mut listener.hears, listener.pair);
                 if pace == Pace::Live {
-                    let heard = hears.hear(now, utterance, pcm, is_last, |frame| parts.play(frame));
+                    let play = |frame| parts.play(pair, frame);
+                    let heard = hears.hear(now, utterance, pcm, is_last, play);
                     parts.count_live(heard);
                     return;
                 }
@@ -466,7 +473,7 @@ impl LinkThread {
                     .counts
                     .add(LinkCount::SpeechSampleDropped, lost as u64);
                 while let Some(frame) = hears.next_frame(now) {
-                    parts.play(frame);
+                    parts.play(pair, frame);
                 }
             }
             FromTranslator::Transcript(utterance, caption) => {
@@ -502,15 +509,18 @@ impl LinkThread {
             member.hears.queue_prompt(now, prompt);
         }
         while let Some(frame) = member.hears.next_frame(now) {
-            self.parts.play(frame);
+            self.parts.play(member.pair, frame);
         }
     }
 }
 
 impl LinkParts {
     /// Hands a frame to the tile, which never waits for it.
-    fn play(&mut self, frame: DownlinkFrame) {
-        if self.downlink.push(frame).is_err() {
+    fn play(&mut self, pair: usize, frame: DownlinkFrame) {
+        let Some(downlink) = self.downlinks.get_mut(pair) else {
+            return;
+        };
+        if downlink.push(frame).is_err() {
             self.counts.count(LinkCount::DownlinkRingFull);
         }
     }

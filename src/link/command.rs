@@ -24,6 +24,8 @@ pub enum LinkCommand {
 pub struct LinkLeg {
     /// Its name.
     pub leg: LegId,
+    /// The index of the tile pair that sends what it hears.
+    pub pair: usize,
     /// The extension it dialled.
     pub extension: String,
     /// What it speaks (BCP 47).

@@ -5,5 +5,6 @@ pub mod batch;
 pub mod clock;
 pub mod paced_poll;
 pub mod rhythm;
+pub mod steering;
 pub mod timer;
 pub mod udp;

@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use core_affinity::CoreId;
 
 use crate::critical::{self, AbortOnPanic};
+use crate::realtime::{Degradation, Degradations};
 use crate::sys;
 
 pub mod meters;
@@ -35,7 +36,7 @@ pub trait Tile: Send + 'static {
 }
 
 /// Where and how a tile's thread runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TileSettings {
     /// Thread name, at most 15 bytes (the kernel's limit).
     pub name: &'static str,
@@ -43,6 +44,8 @@ pub struct TileSettings {
     pub core: Option<usize>,
     /// SCHED_FIFO priority asked for; the default class if absent.
     pub priority: Option<u8>,
+    /// Where refusals are counted; this tile's own.
+    pub degradations: Arc<Degradations>,
 }
 
 /// A running tile; dropping it stops it.
@@ -63,7 +66,7 @@ pub fn spawn(settings: TileSettings, mut tile: impl Tile) -> io::Result<TileHand
         .name(settings.name.into())
         .spawn(move || {
             let _guard = AbortOnPanic;
-            set_up_thread(settings);
+            set_up_thread(&settings);
             while !stopped.load(Ordering::Relaxed) {
                 if let Err(error) = tile.turn() {
                     critical::abort(settings.name, &error);
@@ -86,18 +89,24 @@ impl Drop for TileHandle {
     }
 }
 
-/// Applies the settings to the calling thread; each refusal is one line and no more.
-fn set_up_thread(settings: TileSettings) {
-    let name = settings.name;
+/// Applies the settings to the calling thread; each refusal is one line and one count.
+fn set_up_thread(settings: &TileSettings) {
+    let (name, refused) = (settings.name, &settings.degradations);
     if let Some(core) = settings.core
         && !core_affinity::set_for_current(CoreId { id: core })
     {
         log::warn!("degraded: {name} is not pinned: core {core} was refused");
+        refused.count(Degradation::Core);
     }
     if let Some(priority) = settings.priority
         && let Err(error) = sys::set_fifo_priority(priority)
     {
         log::warn!("degraded: {name} runs without real-time priority: {error}");
+        refused.count(Degradation::Priority);
     }
     sys::flush_denormals();
+    if !sys::FLUSHES_DENORMALS {
+        log::warn!("degraded: {name} may be slowed by denormal numbers on this processor");
+        refused.count(Degradation::Denormals);
+    }
 }

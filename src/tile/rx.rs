@@ -20,7 +20,7 @@ use diglot_rt::routes::Routes;
 use diglot_rt::stage::{Decode, Resample};
 use diglot_rt::stats::{RxCount, RxCounts};
 use diglot_rt::units::Micros;
-use diglot_rt::wire::rtp;
+use diglot_rt::wire::rtp::{self, StreamPosition};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -178,7 +178,7 @@ impl RxTile {
             Some(slot) if is_taken => *slot = Some(leg),
             _ => intake.counts.count(RxCount::LegRefused),
         }
-        intake.meters.received(leg.leg, now);
+        intake.meters.begin(leg.leg, now);
     }
 
     fn remove(&mut self, leg: LegId) {
@@ -251,7 +251,7 @@ impl Intake {
     fn take(&mut self, now: Micros, port: PortIndex, source: SocketAddr, datagram: &[u8]) {
         match self.routes.get(port, source) {
             Some(leg) => self.accept(now, leg, datagram),
-            None => self.refuse(RxEvent::UnknownSource { port, source }, datagram),
+            None => self.refuse(port, source, datagram),
         }
     }
 
@@ -260,20 +260,31 @@ impl Intake {
             self.counts.count(RxCount::DropMalformed);
             return;
         }
-        self.meters.received(leg, now);
+        self.meters.received(leg, now, position(datagram));
         let events = &mut self.events;
         self.decode
             .receive(now, leg, datagram, &self.counts, |event| events.push(event));
     }
 
-    fn refuse(&mut self, event: RxEvent, datagram: &[u8]) {
-        if datagram.len() > DATAGRAM_BYTES_MAX || rtp::Packet::parse(datagram).is_err() {
+    fn refuse(&mut self, port: PortIndex, source: SocketAddr, datagram: &[u8]) {
+        let Some(position) = position(datagram) else {
             self.counts.count(RxCount::DropMalformed);
             return;
-        }
+        };
         self.counts.count(RxCount::DropUnknownSource);
-        self.events.push(event);
+        self.events.push(RxEvent::UnknownSource {
+            port,
+            source,
+            position,
+        });
     }
+}
+
+/// Which packet the datagram says it is; `None` if it is not RTP, or too long for it.
+fn position(datagram: &[u8]) -> Option<StreamPosition> {
+    let is_whole = datagram.len() <= DATAGRAM_BYTES_MAX;
+    let packet = rtp::Packet::parse(datagram).ok().filter(|_| is_whole)?;
+    Some(packet.position())
 }
 
 impl Tile for RxTile {

@@ -114,6 +114,9 @@ impl TxTile {
                         self.counts.count(TxCount::LegRefused);
                     }
                 }
+                TxCommand::Redirect { leg, destination } => {
+                    self.encode.redirect(leg, destination);
+                }
                 TxCommand::RemoveLeg(leg) => {
                     if let Some(phase) = self.playout.remove_leg(leg) {
                         self.phases.leave(phase);

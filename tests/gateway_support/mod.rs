@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use diglot::config::{self, Command, Config, Sources};
 use diglot::gateway::Gateway;
+use diglot::net::steering;
 
 /// What any wait in these tests may take at most; a test that gets here has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,6 +65,7 @@ pub(crate) struct Phone {
     socket: UdpSocket,
     gateway: SocketAddr,
     tone_hz: f64,
+    ssrc: u32,
     sequence_number: u16,
     timestamp: u32,
     samples_said: f64,
@@ -84,18 +86,57 @@ pub(crate) struct Packet {
 
 impl Phone {
     pub(crate) fn new(gateway: &Gateway, extension_index: usize, tone_hz: f64) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
+        Self::from_socket(gateway, extension_index, tone_hz, socket("127.0.0.1"))
+    }
+
+    /// A phone that sends from this socket.
+    pub(crate) fn from_socket(
+        gateway: &Gateway,
+        extension_index: usize,
+        tone_hz: f64,
+        socket: UdpSocket,
+    ) -> Self {
+        let port = socket.local_addr().unwrap().port();
         Self {
             socket,
             gateway: gateway.rtp_addresses()[extension_index],
             tone_hz,
+            ssrc: 0x1234_0000 | u32::from(port),
             sequence_number: 65_530,
             timestamp: u32::MAX - 1_000,
             samples_said: 0.0,
             next_send: Instant::now(),
             heard: Vec::new(),
         }
+    }
+
+    /// Goes on from another socket, and gives back the one it had.
+    pub(crate) fn move_to(&mut self, socket: UdpSocket) -> UdpSocket {
+        self.listen();
+        std::mem::replace(&mut self.socket, socket)
+    }
+
+    /// Takes in what came to a socket it had before it heard the packet numbered `before`.
+    pub(crate) fn listen_to_old(&mut self, old: &UdpSocket, before: usize) {
+        let mut bytes = [0; 2048];
+        let received = std::iter::from_fn(|| {
+            let length = old.recv(&mut bytes).ok()?;
+            Some(Packet::parse(&bytes[..length]))
+        });
+        let received: Vec<Packet> = received.collect();
+        self.heard.splice(before..before, received);
+    }
+
+    /// Pretends to be where another phone is in its stream.
+    pub(crate) fn impersonate(&mut self, other: &Self) {
+        self.ssrc = other.ssrc;
+        self.sequence_number = other.sequence_number;
+        self.timestamp = other.timestamp;
+    }
+
+    /// Skips so many packets of its own stream.
+    pub(crate) fn skip(&mut self, packets: u16) {
+        self.sequence_number = self.sequence_number.wrapping_add(packets);
     }
 
     /// Says another tone from now on.
@@ -113,7 +154,7 @@ impl Phone {
         let mut packet = vec![0x80, 118];
         packet.extend(self.sequence_number.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
-        packet.extend(0x1234_5678_u32.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
         for _ in 0..UPLINK_SAMPLES {
             let sample =
                 AMPLITUDE * (TAU * self.tone_hz * self.samples_said / UPLINK_RATE_HZ).sin();
@@ -213,6 +254,26 @@ impl Packet {
                 .map(|b| i16::from_be_bytes([b[0], b[1]]))
                 .collect(),
         }
+    }
+}
+
+/// A socket on a free port of this address that does not wait.
+pub(crate) fn socket(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+/// A socket whose port makes it the affair of this tile pair.
+pub(crate) fn socket_on_pair(pair: usize, pairs: usize) -> UdpSocket {
+    // The others are kept until then, so that every try is another port.
+    let mut others = Vec::new();
+    loop {
+        let socket = socket("127.0.0.1");
+        if steering::pair_of(socket.local_addr().unwrap(), pairs) == pair {
+            return socket;
+        }
+        others.push(socket);
     }
 }
 

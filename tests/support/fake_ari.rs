@@ -5,7 +5,7 @@
 #[path = "fake_http.rs"]
 mod fake_http;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) is_deaf: bool,
     /// Event sockets that are still to be refused with 401.
     pub(crate) refuses: usize,
+    /// The ports that the next media channels send from; made-up ones after that.
+    pub(crate) media_ports: VecDeque<u16>,
     socket: Option<TcpStream>,
     held: bool,
     is_down: bool,
@@ -440,7 +442,8 @@ impl World {
         let mut reply = fixture(REPLIES, "POST /channels/externalMedia");
         reply["id"] = json!(id);
         reply["name"] = json!(name);
-        let port = 18_000 + self.next_number();
+        let made_up = 18_000 + self.next_number();
+        let port = self.media_ports.pop_front().unwrap_or(made_up);
         reply["channelvars"]["UNICASTRTP_LOCAL_PORT"] = json!(port.to_string());
         if starts {
             for kind in ["ChannelVarset", "StasisStart media"] {

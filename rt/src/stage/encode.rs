@@ -103,6 +103,17 @@ impl Encode {
         )
     }
 
+    /// Sends the leg's packets elsewhere from now on; its stream goes on as it was. A leg that is
+    /// not there is no matter.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn redirect(&mut self, leg: LegId, destination: SocketAddr) {
+        if let Some(leg) = self.legs.find_mut(leg) {
+            leg.destination = destination;
+        }
+    }
+
     /// Lets a leg go; frames of it that are still on their way will be counted as stale.
     ///
     /// # Real-time

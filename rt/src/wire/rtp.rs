@@ -48,6 +48,15 @@ impl Seq {
     }
 }
 
+/// Where a sender says its stream stands: the two header fields that name a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StreamPosition {
+    /// The sender's synchronisation source.
+    pub ssrc: u32,
+    /// The packet's place in that stream.
+    pub sequence_number: Seq,
+}
+
 /// A timestamp on the wire, in units of the payload's clock rate; it wraps.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RtpTimestamp(pub u32);
@@ -201,6 +210,14 @@ impl<'a> Packet<'a> {
     pub const fn ssrc(&self) -> u32 {
         let f = self.fixed;
         u32::from_be_bytes([f[8], f[9], f[10], f[11]])
+    }
+
+    /// Which packet of which stream it is.
+    pub const fn position(&self) -> StreamPosition {
+        StreamPosition {
+            ssrc: self.ssrc(),
+            sequence_number: self.sequence_number(),
+        }
     }
 
     /// The contributing sources, at most 15.

@@ -107,6 +107,7 @@ impl Uplink {
 /// A packet as it left.
 #[derive(Clone, Debug)]
 pub struct SentPacket {
+    pub destination: std::net::SocketAddr,
     pub repr: Repr,
     pub payload: Vec<u8>,
     pub frame: SentFrame,
@@ -167,15 +168,17 @@ impl Downlink {
             &self.counts,
         );
         let mut sent = Vec::new();
-        self.encode.step(RING, &self.counts, |_, _, bytes, frame| {
-            let packet = Packet::parse(bytes).expect("what we send is RTP");
-            let payload = packet.payload().to_vec();
-            sent.push(SentPacket {
-                repr: Repr::from(&packet),
-                payload,
-                frame,
+        self.encode
+            .step(RING, &self.counts, |_, destination, bytes, frame| {
+                let packet = Packet::parse(bytes).expect("what we send is RTP");
+                let payload = packet.payload().to_vec();
+                sent.push(SentPacket {
+                    destination,
+                    repr: Repr::from(&packet),
+                    payload,
+                    frame,
+                });
             });
-        });
         sent
     }
 

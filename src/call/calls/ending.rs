@@ -45,7 +45,7 @@ impl Calls {
             return;
         }
         leg.ended = Some(reason);
-        let started = leg.started;
+        let started = leg.lock.is_some();
         let left = self.rooms.leave(id);
         if let Some(partner) = left.partner
             && self.have_started([partner, id])

@@ -1,0 +1,190 @@
+//! The tile pairs of a gateway: the sockets and rings of each, and the ends that others hold.
+//!
+//! Everything that can be refused is asked for before [`run`] starts the first thread.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use diglot_rt::msg::{DownlinkFrame, RxEvent, TxEvent, UplinkFrame};
+use mio::Waker;
+use rtrb::{Consumer, Producer};
+
+use super::switchboard::PairEnds;
+use super::{Counts, StartError};
+use crate::config::{Config, Extension, Realtime};
+use crate::net::udp;
+use crate::tile::meters::LegMeters;
+use crate::tile::rx::{RxParts, RxTile};
+use crate::tile::tx::{TxParts, TxTile};
+use crate::tile::{self, TileHandle, TileSettings};
+use crate::topology::{self, Rings};
+
+/// The RTP ports, bound.
+#[derive(Debug)]
+pub(super) struct Ports {
+    /// By tile pair, then in the order of the configuration's extensions.
+    pub(super) sockets: Vec<Vec<UdpSocket>>,
+    /// By extension.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Why there is one pair where more are configured.
+    pub(super) refusal: Option<io::Error>,
+}
+
+impl Ports {
+    /// Binds the port of every extension, once for each tile pair. A kernel that does not steer
+    /// leaves one pair: fewer legs, but each of them whole.
+    ///
+    /// # Errors
+    /// A port cannot be had.
+    pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
+        let mut ports = Self {
+            sockets: (0..config.realtime.tile_pairs)
+                .map(|_| Vec::new())
+                .collect(),
+            addresses: Vec::new(),
+            refusal: None,
+        };
+        for extension in &config.extensions {
+            let listen_error = |source| listen_error(extension, source);
+            let pairs = ports.sockets.len();
+            let bound = udp::bind_pairs(extension.listen, pairs).map_err(listen_error)?;
+            let address = bound.sockets[0].local_addr().map_err(listen_error)?;
+            ports.addresses.push(address);
+            for (of_pair, socket) in ports.sockets.iter_mut().zip(bound.sockets) {
+                of_pair.push(socket);
+            }
+            if bound.refusal.is_some() {
+                // Nor is it worth asking for the next port.
+                ports.sockets.truncate(1);
+                ports.refusal = bound.refusal;
+            }
+        }
+        Ok(ports)
+    }
+}
+
+fn listen_error(extension: &Extension, source: io::Error) -> StartError {
+    StartError::Listen {
+        number: extension.number.clone(),
+        address: extension.listen,
+        source,
+    }
+}
+
+/// What all pairs share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Tells the link thread that there are frames.
+    pub(super) link_waker: Arc<Waker>,
+    /// What each leg shows of itself.
+    pub(super) meters: Arc<LegMeters>,
+    /// Legs at most, of all pairs and of each.
+    pub(super) legs_max: usize,
+}
+
+/// Two tiles, ready to run, and the far ends of their rings.
+#[derive(Debug)]
+pub(super) struct TilePair {
+    pub(super) rx: RxTile,
+    pub(super) tx: TxTile,
+    /// For the control thread.
+    pub(super) control: PairEnds,
+    /// For the link thread.
+    pub(super) uplink: Consumer<UplinkFrame>,
+    /// For the link thread.
+    pub(super) downlink: Producer<DownlinkFrame>,
+    /// For the log thread.
+    pub(super) rx_events: Consumer<RxEvent>,
+    /// For the log thread.
+    pub(super) tx_events: Consumer<TxEvent>,
+}
+
+impl TilePair {
+    /// Reserves all that the pair will ever need.
+    ///
+    /// # Errors
+    /// The kernel refuses a timer, an epoll instance or a descriptor.
+    pub(super) fn new(
+        sockets: Vec<UdpSocket>,
+        shared: &Shared,
+        counts: &mut Counts,
+    ) -> io::Result<Self> {
+        let rings = Rings::new();
+        let tx = TxTile::new(TxParts {
+            sockets: sockets
+                .iter()
+                .map(UdpSocket::try_clone)
+                .collect::<Result<_, _>>()?,
+            commands: rings.tx_commands.consumer,
+            events: rings.tx_events.producer,
+            downlink: rings.downlink.consumer,
+            counts: counts.tx.add_writer(),
+            legs_max: shared.legs_max,
+        })?;
+        let (rx, rx_waker) = RxTile::new(RxParts {
+            sockets,
+            commands: rings.rx_commands.consumer,
+            events: rings.rx_events.producer,
+            uplink: rings.uplink.producer,
+            link: Arc::clone(&shared.link_waker),
+            counts: counts.rx.add_writer(),
+            meters: Arc::clone(&shared.meters),
+            legs_max: shared.legs_max,
+        })?;
+        Ok(Self {
+            rx,
+            tx,
+            control: PairEnds {
+                rx: rings.rx_commands.producer,
+                rx_waker,
+                tx: rings.tx_commands.producer,
+            },
+            uplink: rings.uplink.consumer,
+            downlink: rings.downlink.producer,
+            rx_events: rings.rx_events.consumer,
+            tx_events: rings.tx_events.consumer,
+        })
+    }
+}
+
+/// The far ends of all pairs' rings, by pair.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    pub(super) control: Vec<PairEnds>,
+    pub(super) uplinks: Vec<Consumer<UplinkFrame>>,
+    pub(super) downlinks: Vec<Producer<DownlinkFrame>>,
+    pub(super) rx_events: Vec<Consumer<RxEvent>>,
+    pub(super) tx_events: Vec<Consumer<TxEvent>>,
+}
+
+/// Starts all tiles.
+///
+/// # Errors
+/// A thread cannot be made.
+pub(super) fn run(
+    pairs: Vec<TilePair>,
+    realtime: &Realtime,
+    counts: &mut Counts,
+) -> io::Result<(Vec<TileHandle>, Ends)> {
+    let (mut tiles, mut ends) = (Vec::new(), Ends::default());
+    let names = topology::tile_names(pairs.len());
+    for ((index, pair), names) in pairs.into_iter().enumerate().zip(names) {
+        let mut settings = |name, cores: &[usize]| TileSettings {
+            name,
+            core: cores.get(index).copied(),
+            priority: realtime.priority,
+            degradations: counts.degradations.add_writer(),
+        };
+        let tx = settings(names.tx, &realtime.tx_cores);
+        let rx = settings(names.rx, &realtime.rx_cores);
+        tiles.push(tile::spawn(tx, pair.tx)?);
+        tiles.push(tile::spawn(rx, pair.rx)?);
+        ends.control.push(pair.control);
+        ends.uplinks.push(pair.uplink);
+        ends.downlinks.push(pair.downlink);
+        ends.rx_events.push(pair.rx_events);
+        ends.tx_events.push(pair.tx_events);
+    }
+    Ok((tiles, ends))
+}
