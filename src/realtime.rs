@@ -8,8 +8,10 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::thread;
 
+use core_affinity::CoreId;
 use rustix::mm::{MlockAllFlags, mlockall};
 
 use crate::net::udp;
@@ -30,10 +32,42 @@ diglot_rt::counted! {
         MemoryLock => "degraded_memory_lock_total",
         /// The memory was not touched: its first use may wait for a page.
         MemoryTouch => "degraded_memory_touch_total",
-        /// Tiles without real-time priority although one was asked for.
+        /// Threads of the media path without real-time priority although one was asked for.
         Priority => "degraded_priority_total",
         /// One tile pair runs instead of several.
         TilePairs => "degraded_tile_pairs_total",
+    }
+}
+
+/// Where and how a thread of the media path runs.
+#[derive(Clone, Debug)]
+pub struct ThreadSettings {
+    /// Thread name, at most 15 bytes (the kernel's limit).
+    pub name: &'static str,
+    /// Core it is pinned to; it floats if absent.
+    pub core: Option<usize>,
+    /// SCHED_FIFO priority asked for; the default class if absent.
+    pub priority: Option<u8>,
+    /// Where refusals are counted; this thread's own.
+    pub degradations: Arc<Degradations>,
+}
+
+impl ThreadSettings {
+    /// Applies them to the calling thread; each refusal is one line and one count.
+    pub fn apply(&self) {
+        let (name, refused) = (self.name, &self.degradations);
+        if let Some(core) = self.core
+            && !core_affinity::set_for_current(CoreId { id: core })
+        {
+            log::warn!("degraded: {name} is not pinned: core {core} was refused");
+            refused.count(Degradation::Core);
+        }
+        if let Some(priority) = self.priority
+            && let Err(error) = sys::set_fifo_priority(priority)
+        {
+            log::warn!("degraded: {name} runs without real-time priority: {error}");
+            refused.count(Degradation::Priority);
+        }
     }
 }
 

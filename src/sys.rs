@@ -15,7 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 #[cfg(target_arch = "x86_64")]
 const MXCSR_FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO: u32 = 1 << 15 | 1 << 6;
 
-/// Asks for SCHED_FIFO at `priority` (1..=99) for the calling thread.
+/// Asks for SCHED_FIFO at `priority` (1..=99) for the calling thread; threads that it starts do not
+/// inherit it.
 ///
 /// # Errors
 /// The kernel's refusal, usually `EPERM` without CAP_SYS_NICE or an RTPRIO limit.
@@ -23,9 +24,10 @@ pub fn set_fifo_priority(priority: u8) -> io::Result<()> {
     let parameter = libc::sched_param {
         sched_priority: i32::from(priority),
     };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: `parameter` is a valid sched_param for the duration of the call; pid 0 names the
     // calling thread, so no other thread's scheduling is touched.
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) };
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) };
     if result == 0 {
         Ok(())
     } else {

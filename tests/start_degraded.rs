@@ -70,6 +70,8 @@ fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
         "degraded: tx0 runs without real-time priority",
         "degraded: rx1 runs without real-time priority",
         "degraded: tx1 runs without real-time priority",
+        "degraded: link runs without real-time priority",
+        "degraded: translator runs without real-time priority",
         "degraded: the gateway's memory may be paged out",
     ] {
         assert_eq!(program.wait_for_lines(part, 1, PATIENCE).len(), 1, "{part}");
@@ -77,7 +79,7 @@ fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
     assert!(program.terminate().success());
     let lines = program.lines();
     let is_degraded = |line: &&String| line.contains("degraded: ");
-    assert_eq!(lines.iter().filter(is_degraded).count(), 6, "{lines:#?}");
+    assert_eq!(lines.iter().filter(is_degraded).count(), 8, "{lines:#?}");
     let counts: String = lines
         .into_iter()
         .filter(|line| line.contains("counts: "))
@@ -85,7 +87,7 @@ fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
     for count in [
         "degraded_core_total 1 ",
         "degraded_memory_lock_total 1 ",
-        "degraded_priority_total 4 ",
+        "degraded_priority_total 5 ",
     ] {
         assert!(counts.contains(count), "{count} is not in {counts}");
     }

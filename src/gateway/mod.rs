@@ -18,7 +18,7 @@ use crate::critical::{self, AbortOnPanic};
 use crate::link::client::{self, LinkParts};
 use crate::link::leg::Endpoint;
 use crate::observe::event;
-use crate::realtime::{self, Degradation};
+use crate::realtime::{self, Degradation, ThreadSettings};
 use crate::tile::TileHandle;
 use crate::tile::meters::LegMeters;
 use crate::topology::MediaMemory;
@@ -121,6 +121,12 @@ impl Gateway {
 
         let (events, event_inbox, events_lost) = event::channel();
         let link = LinkParts {
+            thread: ThreadSettings {
+                name: "link",
+                core: None,
+                priority: config.realtime.link_priority(),
+                degradations: counts.degradations.add_writer(),
+            },
             endpoint,
             uplinks: ends.uplinks,
             downlinks: ends.downlinks,

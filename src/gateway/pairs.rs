@@ -14,10 +14,11 @@ use super::switchboard::PairEnds;
 use super::{Counts, StartError};
 use crate::config::{Config, Extension, Realtime};
 use crate::net::udp;
+use crate::realtime::ThreadSettings;
 use crate::tile::meters::LegMeters;
 use crate::tile::rx::{RxParts, RxTile};
 use crate::tile::tx::{TxParts, TxTile};
-use crate::tile::{self, TileHandle, TileSettings};
+use crate::tile::{self, TileHandle};
 use crate::topology::{self, Rings};
 
 /// The RTP ports, bound.
@@ -170,7 +171,7 @@ pub(super) fn run(
     let (mut tiles, mut ends) = (Vec::new(), Ends::default());
     let names = topology::tile_names(pairs.len());
     for ((index, pair), names) in pairs.into_iter().enumerate().zip(names) {
-        let mut settings = |name, cores: &[usize]| TileSettings {
+        let mut settings = |name, cores: &[usize]| ThreadSettings {
             name,
             core: cores.get(index).copied(),
             priority: realtime.priority,

@@ -30,6 +30,7 @@ use crate::net::clock;
 use crate::net::paced_poll::PacedPoll;
 use crate::observe::event::{EventSender, GatewayEvent, Voice};
 use crate::observe::link_counts::{LinkCount, LinkCounts};
+use crate::realtime::ThreadSettings;
 
 pub use super::command::{Fallback, LinkCommand, LinkLeg};
 pub use super::leg::ENCODING;
@@ -52,6 +53,8 @@ const US_PER_MS: u64 = 1_000;
 /// What the thread is made of.
 #[derive(Debug)]
 pub struct LinkParts {
+    /// How the thread runs.
+    pub thread: ThreadSettings,
     /// Where the translator is.
     pub endpoint: Endpoint,
     /// From the rx tile of each pair.
@@ -80,9 +83,12 @@ pub struct LinkHandle {
 /// The thread cannot be made.
 pub fn spawn(poll: Poll, waker: Arc<Waker>, parts: LinkParts) -> io::Result<LinkHandle> {
     let (commands, inbox) = bounded(COMMAND_RING_MAX);
+    let settings = parts.thread.clone();
     let mut thread = LinkThread::new(PacedPoll::new(poll)?, inbox, parts);
-    let thread = thread::Builder::new().name("link".into()).spawn(move || {
+    let builder = thread::Builder::new().name(settings.name.into());
+    let thread = builder.spawn(move || {
         let _guard = AbortOnPanic;
+        settings.apply();
         while thread.turn() == Next::Turn {}
     })?;
     Ok(LinkHandle {

@@ -13,10 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use core_affinity::CoreId;
-
 use crate::critical::{self, AbortOnPanic};
-use crate::realtime::{Degradation, Degradations};
+use crate::realtime::{Degradation, ThreadSettings};
 use crate::sys;
 
 pub mod meters;
@@ -35,19 +33,6 @@ pub trait Tile: Send + 'static {
     fn turn(&mut self) -> io::Result<()>;
 }
 
-/// Where and how a tile's thread runs.
-#[derive(Clone, Debug)]
-pub struct TileSettings {
-    /// Thread name, at most 15 bytes (the kernel's limit).
-    pub name: &'static str,
-    /// Core it is pinned to; it floats if absent.
-    pub core: Option<usize>,
-    /// SCHED_FIFO priority asked for; the default class if absent.
-    pub priority: Option<u8>,
-    /// Where refusals are counted; this tile's own.
-    pub degradations: Arc<Degradations>,
-}
-
 /// A running tile; dropping it stops it.
 #[derive(Debug)]
 pub struct TileHandle {
@@ -59,7 +44,7 @@ pub struct TileHandle {
 ///
 /// # Errors
 /// The thread cannot be made.
-pub fn spawn(settings: TileSettings, mut tile: impl Tile) -> io::Result<TileHandle> {
+pub fn spawn(settings: ThreadSettings, mut tile: impl Tile) -> io::Result<TileHandle> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let thread = thread::Builder::new()
@@ -90,23 +75,12 @@ impl Drop for TileHandle {
 }
 
 /// Applies the settings to the calling thread; each refusal is one line and one count.
-fn set_up_thread(settings: &TileSettings) {
-    let (name, refused) = (settings.name, &settings.degradations);
-    if let Some(core) = settings.core
-        && !core_affinity::set_for_current(CoreId { id: core })
-    {
-        log::warn!("degraded: {name} is not pinned: core {core} was refused");
-        refused.count(Degradation::Core);
-    }
-    if let Some(priority) = settings.priority
-        && let Err(error) = sys::set_fifo_priority(priority)
-    {
-        log::warn!("degraded: {name} runs without real-time priority: {error}");
-        refused.count(Degradation::Priority);
-    }
+fn set_up_thread(settings: &ThreadSettings) {
+    settings.apply();
     sys::flush_denormals();
     if !sys::FLUSHES_DENORMALS {
+        let name = settings.name;
         log::warn!("degraded: {name} may be slowed by denormal numbers on this processor");
-        refused.count(Degradation::Denormals);
+        settings.degradations.count(Degradation::Denormals);
     }
 }

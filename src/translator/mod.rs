@@ -18,6 +18,7 @@ use mio::Waker;
 
 use crate::config::{Config, Engine};
 use crate::critical::AbortOnPanic;
+use crate::realtime::ThreadSettings;
 use crate::vendor::{Recognizer, Synthesizer, Translator as TextTranslator};
 use hub::Hub;
 use reactor::Reactor;
@@ -77,10 +78,17 @@ impl Translator {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let reactor = Reactor::bind(config, engines, limits, Arc::clone(&is_stopped))?;
         let (local_addr, waker, hub) = (reactor.local_addr(), reactor.waker(), reactor.hub());
+        let settings = ThreadSettings {
+            name: "translator",
+            core: None,
+            priority: config.realtime.link_priority(),
+            degradations: Arc::default(),
+        };
         let thread = thread::Builder::new()
-            .name("translator".into())
+            .name(settings.name.into())
             .spawn(move || {
                 let _guard = AbortOnPanic;
+                settings.apply();
                 reactor.run();
             })?;
         Ok(Handle {
