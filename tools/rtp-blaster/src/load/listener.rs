@@ -14,6 +14,9 @@ use crate::rtp::Header;
 use crate::sequence::{Arrival, SequenceCounts, SequenceTracker};
 
 const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
+/// A longer time between two packets is a gap: a tick and a half, so that jitter is none and one
+/// packet lost is one.
+const GAP_MIN: Duration = Duration::from_millis(FRAME_MS as u64 * 3 / 2);
 /// A longer step of the timestamp is a restart, not a gap: two seconds.
 const STEP_FRAMES_MAX: u32 = 100;
 /// Samples of the longest frame that is listened to: 60 ms at 16 kHz.
@@ -60,6 +63,8 @@ pub struct ListenerCounts {
     pub first_last: Option<(Duration, Duration)>,
     /// Bursts of sound that were no whole marker.
     pub markers_garbled: u64,
+    /// Times of more than 30 ms without a packet.
+    pub gaps: u64,
     /// Longest time between two packets, or from the window's edges to the first and last.
     pub gap_max: Duration,
 }
@@ -192,7 +197,7 @@ impl Listener {
             Some((_, last)) => window_end.saturating_sub(last),
             None => window_end.saturating_sub(self.window.unwrap_or(window_end)),
         };
-        self.counts.gap_max = self.counts.gap_max.max(tail);
+        self.note_gap(tail);
         (self.counts, self.interarrival, self.from_grid)
     }
 
@@ -271,9 +276,14 @@ impl Listener {
         let Some(window) = self.window else { return };
         self.counts.in_window += 1;
         let since = self.counts.first_last.map_or(window, |(_, last)| last);
-        self.counts.gap_max = self.counts.gap_max.max(at.saturating_sub(since));
+        self.note_gap(at.saturating_sub(since));
         let first = self.counts.first_last.map_or(at, |(first, _)| first);
         self.counts.first_last = Some((first, at));
+    }
+
+    fn note_gap(&mut self, time: Duration) {
+        self.counts.gaps += u64::from(time > GAP_MIN);
+        self.counts.gap_max = self.counts.gap_max.max(time);
     }
 
     /// Counts a garbled marker, and returns who said a good one.
@@ -321,6 +331,7 @@ impl Default for ListenerCounts {
             in_window: 0,
             first_last: None,
             markers_garbled: 0,
+            gaps: 0,
             gap_max: Duration::ZERO,
         }
     }
@@ -430,7 +441,7 @@ mod tests {
         let counts = lossy.finish(1_000);
         assert_eq!((counts.sequence.lost, counts.slots_missing), (3, 3));
         assert_eq!(counts.by_clock(Duration::ZERO, second), (3, 0));
-        assert_eq!(counts.gap_max, Duration::from_millis(80));
+        assert_eq!((counts.gaps, counts.gap_max), (1, FRAME * 4));
         assert_eq!(counts.timestamp_errors, 0);
 
         // A gateway that stalls and lets its timestamps stand still.
@@ -494,6 +505,7 @@ mod tests {
         let counts = once.finish(1_000);
         assert_eq!(counts.by_clock(window.0, window.1).0, 4 + 44);
         assert_eq!(counts.gap_max, Duration::from_millis(900));
+        assert_eq!(counts.gaps, 2, "before it and after it");
         let counts = Stream::open().finish(1_000);
         assert_eq!(counts.by_clock(window.0, window.1), (50, 0));
         assert_eq!(counts.gap_max, Duration::from_secs(1));
