@@ -110,7 +110,7 @@ fn broken_limits_are_named_one_by_one_and_exit_with_3() {
 fn wrong_usage_is_one_line_and_exits_with_2() {
     let wrong = [
         "load --legs 4",
-        "load --to 127.0.0.1:9 --legs 1",
+        "load --to 127.0.0.1:9 --legs 0",
         "load --to 127.0.0.1:9 --legs 2001",
         "load --to localhost:9",
         "load --to 127.0.0.1:9 --loss 101",

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::impairment::Impairment;
 use crate::codec::{FRAME_MS, UplinkCodec};
 
-/// Fewest legs: one pair.
-pub const LEGS_MIN: usize = 2;
+/// Fewest legs.
+pub const LEGS_MIN: usize = 1;
 /// Most legs: what one sender thread can pace on one core with room to spare.
 pub const LEGS_MAX: usize = 2_000;
-/// Most gateway ports.
-pub const PORTS_MAX: usize = 16;
+/// Most gateway ports: one for each leg, as gateways have that give every call a port.
+pub const PORTS_MAX: usize = LEGS_MAX;
 /// Longest warm-up, window and ramp together: 2000 legs make fewer packets in it than 2^32.
 pub const DURATION_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Most malformed or spoofed packets per second.
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn bounds_are_checked() {
         assert_eq!(plan(2).check(), Ok(()));
-        assert!(plan(1).check().is_err());
+        assert!(plan(0).check().is_err());
         assert!(plan(2_001).check().is_err());
         assert!(plan(3).check().unwrap_err().contains("--hears"));
         let mut odd = plan(2);
