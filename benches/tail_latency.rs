@@ -6,6 +6,9 @@
 //! Downlink: the translator says a short tone into silence, long enough to fill the playout buffer
 //! at once, and the first packet with sound ends the measurement.
 //!
+//! Each row is of a run that is acceptable (steal below 1 %, the bench's own pace p99.9 below 1 ms), or
+//! of the last one tried.
+//!
 //! `cargo bench --bench tail_latency -- --seconds 60 --legs 2,100` measures longer and otherwise.
 
 use std::f64::consts::TAU;
@@ -27,14 +30,22 @@ use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use support::load::Circumstances;
-use support::{Arguments, Mode, Table};
+use support::{Arguments, MachineTime, Mode, Table};
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 mod support;
 
-const LEGS: [usize; 2] = [2, 100];
+const LEGS: [usize; 3] = [2, 100, 500];
+/// Runs for one row until one is acceptable.
+const RUNS_MAX: usize = 3;
+const STEAL_PERCENT_MAX: f64 = 1.0;
+const PACE_P99_9_US_MAX: u64 = 1_000;
+/// What is to be reached at p99: the first is a wake-up each for tile and link, the second one tick
+/// more.
+const UPLINK_P99_US_MAX: u64 = 2_000;
+const DOWNLINK_P99_US_MAX: u64 = 22_000;
 /// As that of the load of `frame_jitter`.
 const PRIORITY: u8 = 60;
 /// Longest time told from others, and its digits: fixed, so that nothing grows while measuring.
@@ -69,8 +80,17 @@ const RTP_HEADER_BYTES: usize = 12;
 /// Asterisk's payload type of slin16.
 const PAYLOAD_TYPE_SLIN16: u8 = 118;
 
-const HEADINGS: [&str; 8] = [
-    "legs", "from, to", "came", "of", "p50 ms", "p99", "p99.9", "max",
+const HEADINGS: [&str; 10] = [
+    "legs",
+    "from, to",
+    "came",
+    "of",
+    "p50 ms",
+    "p99",
+    "p99.9",
+    "max",
+    "p99 at most",
+    "acceptable",
 ];
 
 fn main() -> ExitCode {
@@ -81,15 +101,24 @@ fn bench(arguments: &Arguments) {
     let _circumstances = Circumstances::arrange(arguments.mode);
     let mut table = Table::new(&HEADINGS);
     for legs in &arguments.legs {
-        eprintln!("{legs} legs, {} s", arguments.seconds);
-        let run = Run::new(arguments, *legs);
-        run.measure();
-        run.report(&mut table);
+        for dropped in 0.. {
+            eprintln!("{legs} legs, {} s", arguments.seconds);
+            let run = Run::new(arguments, *legs);
+            let machine = MachineTime::now();
+            run.measure();
+            let objection = run.objection(machine.steal_percent());
+            let is_last = arguments.mode == Mode::Test || dropped + 1 == RUNS_MAX;
+            if objection.is_none() || is_last {
+                run.report(&mut table, objection, dropped);
+                break;
+            }
+            run.gateway.stop();
+        }
     }
-    println!(
-        "\ntail_latency: from the intended time; the pace of the bench itself is part of every row"
+    table.publish(
+        "tail_latency",
+        "from the intended time; the pace of the bench itself is part of every row",
     );
-    table.print();
 }
 
 /// Times of one kind.
@@ -114,6 +143,10 @@ impl Times {
     fn record(&self, time: Duration) {
         let time_us = u64::try_from(time.as_micros()).unwrap_or(TIME_US_MAX);
         self.spread.lock().unwrap().saturating_record(time_us);
+    }
+
+    fn at_us(&self, quantile: f64) -> u64 {
+        self.spread.lock().unwrap().value_at_quantile(quantile)
     }
 
     fn row(&self, legs: usize, name: &str) -> Vec<String> {
@@ -223,17 +256,43 @@ impl Run {
         });
     }
 
-    fn report(self, table: &mut Table) {
+    /// Why timing must not be judged by this run.
+    fn objection(&self, steal_percent: f64) -> Option<String> {
+        let pace_us = self.shared.pace.at_us(0.999);
+        if steal_percent >= STEAL_PERCENT_MAX {
+            Some(format!("steal was {steal_percent:.1} %"))
+        } else if pace_us >= PACE_P99_9_US_MAX {
+            Some(format!("the bench itself was {pace_us} µs late at p99.9"))
+        } else {
+            None
+        }
+    }
+
+    fn report(self, table: &mut Table, objection: Option<String>, dropped: usize) {
+        let judged = match objection {
+            None => format!("yes, {dropped} dropped before"),
+            Some(objection) => format!("no: {objection}; {dropped} dropped before"),
+        };
         self.gateway.stop();
         let (legs, shared) = (self.shared.legs.len(), &self.shared);
         let rows = [
-            ("RTP in, WS out", &shared.uplink),
-            ("WS in, RTP out", &shared.downlink),
-            ("the bench's own pace", &shared.pace),
+            ("RTP in, WS out", &shared.uplink, Some(UPLINK_P99_US_MAX)),
+            (
+                "WS in, RTP out",
+                &shared.downlink,
+                Some(DOWNLINK_P99_US_MAX),
+            ),
+            ("the bench's own pace", &shared.pace, None),
         ];
-        for (name, times) in rows {
-            let row = times.row(legs, name);
+        for (name, times, p99_us_max) in rows {
+            let mut row = times.row(legs, name);
             assert!(row[2] != "0", "{name}: nothing came");
+            row.push(p99_us_max.map_or(String::new(), |us_max| {
+                let is_kept = times.at_us(0.99) <= us_max;
+                let verdict = if is_kept { "pass" } else { "MISS" };
+                format!("{} ms: {verdict}", us_max / 1_000)
+            }));
+            row.push(judged.clone());
             table.add(row);
         }
     }

@@ -19,7 +19,8 @@ const PACKET_US: u64 = 20_000;
 /// The CPUs kept awake and the load out of everybody's way, as far as the machine allows it.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
-    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late.
+    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late, by milliseconds. They run
+    /// when nothing else wants to, are programs of their own, and end with the bench.
     _loops: Vec<Program>,
     fifo: Vec<&'static str>,
 }
@@ -51,22 +52,16 @@ impl Circumstances {
     }
 
     /// The control: every packet back to where it came from.
-    pub(crate) fn relay(&self) -> (Program, Vec<SocketAddr>) {
+    pub(crate) fn echo(&self) -> (Program, Vec<SocketAddr>) {
         let mut command = self.blaster();
-        command.args([
-            "relay",
-            "--listen",
-            "127.0.0.1:0",
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        let relay = Program::start(&mut command);
-        let addresses = relay.wait_for("listening on ");
+        command.args(["echo", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+        let echo = Program::start(&mut command);
+        let addresses = echo.wait_for("listening on ");
         let addresses = addresses
             .split(' ')
             .map(|each| each.parse().expect("an address"));
         let addresses = addresses.collect();
-        (relay.no_longer_heard(), addresses)
+        (echo.no_longer_heard(), addresses)
     }
 
     fn blaster(&self) -> Command {
@@ -183,7 +178,6 @@ pub(crate) struct Downlink {
     pub(crate) frames: u64,
     pub(crate) frames_missing: u64,
     pub(crate) frames_doubled: u64,
-    pub(crate) frames_extra: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -99,7 +99,7 @@ def run(arguments, legs, curve, stack):
             print(f"{turn + 1}/{arguments.repeat} {count} legs, {name}", file=sys.stderr)
             runs[count, name].append(measured(bench, subjects[name], count, arguments.seconds))
     if arguments.json:
-        rows = [{"legs": cell[0], "program": cell[1], "rounds": rounds} for cell, rounds in runs.items()]
+        rows = [{"legs": legs, "program": name, "rounds": each} for (legs, name), each in runs.items()]
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"\n{arguments.seconds:g} s each, medians of {arguments.repeat} rounds")
     shown = [cell for cell in sorted(runs, key=lambda cell: cell[0])]
@@ -302,7 +302,7 @@ def print_curve(runs, counts):
             points.append((count, cpu, missing))
     if len(points) < 2:
         return
-    print("\nThe gateway's CPU over legs (linear growth: what each further leg adds stays the same)")
+    print("\nThe gateway's CPU over legs (linear growth: each further leg adds the same)")
     rows, before = [], None
     most = max(count * cpu for count, cpu, _ in points)
     for count, cpu, missing in points:

@@ -2,8 +2,8 @@
 """Whatever fails around it, each caller gets a packet every 20 ms: hundreds of legs through gateway
 and translator, first in peace, then with one fault after another. Bar: no frame missing or doubled.
 
-Each fault strikes after a quarter of its time; what is stopped or killed comes back after half of it.
-The gateway is stopped too, for half a second: a check that missing frames are seen. Exit status 1 if
+Each fault strikes after a quarter of its time; what is stopped or killed comes back after half of
+it. The gateway is stopped too, for half a second: a check that missing frames are seen. Exit status 1 if
 a bar was missed. Ends only what it started.
 """
 
@@ -58,7 +58,7 @@ def run(arguments, names, stack):
         row, passed = judge(name, seconds, report)
         is_good &= passed
         rows.append(row)
-    print(f"\n{arguments.legs} legs, u-law, gateway and looping translator in processes of their own")
+    print(f"\n{arguments.legs} legs, u-law, gateway and translator in processes of their own")
     programs.print_table(HEADINGS, rows)
     print("Bar: 0 missing, 0 doubled. Timing is the machine's business where it says so.")
     return 0 if is_good else 1

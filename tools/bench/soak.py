@@ -93,7 +93,8 @@ def judge(arguments, samples, report):
         is_good &= passed
         verdict = "pass" if passed else "MISS"
         rows.append([name, f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f}", verdict])
-    programs.print_table(("program", f"kB after {after_s:.0f} s", "kB at the end", "more", ""), rows)
+    headings = ("program", f"kB after {after_s:.0f} s", "kB at the end", "more", "")
+    programs.print_table(headings, rows)
     down = report["downlink"]
     whole = down["frames_missing"] + down["frames_doubled"] == 0
     print(
