@@ -4,6 +4,7 @@
 //! Times count from the run's first packet. Until [`Listener::open_window`] everything is followed
 //! and nothing is counted.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::grid::Grid;
@@ -19,6 +20,9 @@ const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
 const GAP_MIN: Duration = Duration::from_millis(FRAME_MS as u64 * 3 / 2);
 /// A longer step of the timestamp is a restart, not a gap: two seconds.
 const STEP_FRAMES_MAX: u32 = 100;
+/// When a window's first and last packet were due is told by so many at that end: one late packet there
+/// must not look like a tick too many or too few.
+const EDGE_PACKETS: usize = 9;
 /// Samples of the longest frame that is listened to: 60 ms at 16 kHz.
 const SAMPLES_MAX: usize = 960;
 /// Payload types are seven bits.
@@ -59,7 +63,7 @@ pub struct ListenerCounts {
     pub by_payload_type: [u32; PAYLOAD_TYPES],
     /// Packets within the window that are no duplicates.
     pub in_window: u64,
-    /// Arrival of the first and the last of them.
+    /// Arrival of the first and the last of them; once finished, when these were due.
     pub first_last: Option<(Duration, Duration)>,
     /// Bursts of sound that were no whole marker.
     pub markers_garbled: u64,
@@ -81,6 +85,8 @@ pub struct Listener {
     hearing: Option<Hearing>,
     window: Option<Duration>,
     counts: ListenerCounts,
+    first: Edge,
+    last: Edge,
     /// How far the time between two packets was from what their timestamps say.
     pub interarrival: Spread,
     /// How far packets were from the leg's own 20 ms grid.
@@ -99,6 +105,57 @@ struct Hearing {
     detector: Detector,
     samples: Vec<i16>,
     onset: Duration,
+}
+
+/// Packets at one end of the window; the outermost is the last of them.
+#[derive(Debug)]
+struct Edge {
+    arrivals: VecDeque<EdgeArrival>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct EdgeArrival {
+    at: Duration,
+    timestamp: u32,
+    frame_ticks: u32,
+}
+
+impl Edge {
+    fn push(&mut self, arrival: EdgeArrival) {
+        if self.arrivals.len() == EDGE_PACKETS {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(arrival);
+    }
+
+    /// When the outermost packet was due: the median of what all of them say. Those whose timestamp
+    /// has nothing to do with its own say nothing.
+    fn due(&self) -> Option<Duration> {
+        let outermost = self.arrivals.back()?;
+        let frame_ticks = i64::from(outermost.frame_ticks);
+        let said_by = |arrival: &EdgeArrival| {
+            let ticks = outermost.timestamp.wrapping_sub(arrival.timestamp);
+            let ticks = i64::from(ticks.cast_signed());
+            let is_plausible = ticks.abs() <= i64::from(STEP_FRAMES_MAX) * frame_ticks;
+            let due_ns =
+                arrival.at.as_nanos() as i64 + ticks * FRAME.as_nanos() as i64 / frame_ticks;
+            is_plausible.then_some(due_ns.max(0) as u64)
+        };
+        let mut dues_ns: Vec<_> = self.arrivals.iter().filter_map(said_by).collect();
+        dues_ns.sort_unstable();
+        dues_ns
+            .get(dues_ns.len() / 2)
+            .copied()
+            .map(Duration::from_nanos)
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            arrivals: VecDeque::with_capacity(EDGE_PACKETS),
+        }
+    }
 }
 
 /// Whether a leg decodes and listens for markers.
@@ -128,6 +185,8 @@ impl Listener {
             hearing,
             window: None,
             counts: ListenerCounts::default(),
+            first: Edge::default(),
+            last: Edge::default(),
             interarrival: Spread::of_leg(),
             from_grid: Spread::of_leg(),
         }
@@ -175,7 +234,7 @@ impl Listener {
             Arrival::Newest { step } => self.judge(&header, u32::from(step), at),
             Arrival::Start => self.begin(&header),
         }
-        self.note_arrival(at);
+        self.note_arrival(&header, at);
         self.newest = Some(Newest {
             timestamp: header.timestamp,
             at,
@@ -198,6 +257,7 @@ impl Listener {
             None => window_end.saturating_sub(self.window.unwrap_or(window_end)),
         };
         self.note_gap(tail);
+        self.counts.first_last = self.first.due().zip(self.last.due());
         (self.counts, self.interarrival, self.from_grid)
     }
 
@@ -272,13 +332,23 @@ impl Listener {
         }
     }
 
-    fn note_arrival(&mut self, at: Duration) {
+    fn note_arrival(&mut self, header: &Header, at: Duration) {
         let Some(window) = self.window else { return };
         self.counts.in_window += 1;
         let since = self.counts.first_last.map_or(window, |(_, last)| last);
         self.note_gap(at.saturating_sub(since));
         let first = self.counts.first_last.map_or(at, |(first, _)| first);
         self.counts.first_last = Some((first, at));
+        let arrival = EdgeArrival {
+            at,
+            timestamp: header.timestamp,
+            frame_ticks: frame_ticks_of(header.payload_type),
+        };
+        if self.first.arrivals.len() < EDGE_PACKETS {
+            // The outermost comes last, as at the other end.
+            self.first.arrivals.push_front(arrival);
+        }
+        self.last.push(arrival);
     }
 
     fn note_gap(&mut self, time: Duration) {
@@ -344,7 +414,7 @@ impl ListenerCounts {
         let Some((first, last)) = self.first_last else {
             return (frames_in(window_end.saturating_sub(window_start)), 0);
         };
-        let ticks = frames_in(last - first) + 1;
+        let ticks = frames_in(last.saturating_sub(first)) + 1;
         let edges = whole_frames_in(first.saturating_sub(window_start))
             + whole_frames_in(window_end.saturating_sub(last));
         (
@@ -471,6 +541,22 @@ mod tests {
             counts.by_clock(Duration::ZERO, Duration::from_millis(200)),
             (6, 0)
         );
+    }
+
+    /// Goal: a packet late at the window's edge is no tick too many or too few. Method: the first or
+    /// the last 15 ms late, which rounds to another number of ticks between them.
+    #[test]
+    fn a_late_packet_at_the_edge_is_not_a_tick() {
+        for late in [0, 49] {
+            let mut stream = Stream::open();
+            (0..50).for_each(|n| {
+                let late_ms = if n == late { 15 } else { 0 };
+                stream.packet(1, 1, 10 + 20 * n + late_ms);
+            });
+            let counts = stream.finish(1_000);
+            let by_clock = counts.by_clock(Duration::ZERO, Duration::from_secs(1));
+            assert_eq!(by_clock, (0, 0), "packet {late} late");
+        }
     }
 
     /// Goal: what comes late or twice is neither missing nor doubled. Method: a swap and a copy.
