@@ -16,8 +16,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use diglot::link::binary::{Frame, Header};
 use diglot_rt::msg::Pace;
 use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use support::load::Circumstances;
 use support::{Arguments, MachineTime, Mode, Table};
 use tungstenite::handshake::server::{Request, Response};
@@ -74,6 +75,8 @@ const LAST_WAIT: Duration = Duration::from_millis(300);
 const STOP_LOOK: Duration = Duration::from_millis(50);
 /// Socket events taken at once.
 const EVENTS_MAX: usize = 256;
+/// A new session at the translator; all others are legs.
+const ACCEPTED: Token = Token(usize::MAX);
 const DATAGRAM_BYTES_MAX: usize = 1_500;
 /// RFC 3550 §5.1.
 const RTP_HEADER_BYTES: usize = 12;
@@ -191,7 +194,7 @@ struct Shared {
 }
 
 struct Run {
-    shared: Arc<Shared>,
+    shared: Shared,
     gateway: Gateway,
     listener: TcpListener,
 }
@@ -227,24 +230,28 @@ impl Run {
             is_over: AtomicBool::new(false),
         };
         Self {
-            shared: Arc::new(shared),
+            shared,
             gateway,
             listener,
         }
     }
 
     fn measure(&self) {
-        let (listener, shared) = (self.listener.try_clone(), Arc::clone(&self.shared));
-        let listener = listener.expect("a descriptor");
+        let listener = self.listener.try_clone().expect("a descriptor");
+        let poll = Poll::new().expect("an epoll");
+        let waker = Waker::new(poll.registry(), ACCEPTED).expect("an eventfd");
+        let (accepted, newcomers) = channel();
+        let shared = &self.shared;
         // Ends with the process: nothing interrupts an accept.
-        thread::spawn(move || {
-            be_punctual(&shared);
-            translate(&listener, &shared);
-        });
+        thread::spawn(move || accept_all(&listener, &accepted, &waker));
         thread::scope(|scope| {
             scope.spawn(|| {
                 be_punctual(&self.shared);
                 hear(&self.shared).expect("phones can be waited for");
+            });
+            scope.spawn(move || {
+                be_punctual(shared);
+                translate(shared, poll, &newcomers).expect("sessions can be waited for");
             });
             let speaking = scope.spawn(|| {
                 be_punctual(&self.shared);
@@ -425,53 +432,116 @@ fn told_by(pcm: &[u8]) -> Option<(usize, u32)> {
     Some((leg, u32::from(high) << 16 | u32::from(low)))
 }
 
-/// The translator's port: a thread for each leg.
-fn translate(listener: &TcpListener, shared: &Arc<Shared>) {
+/// The translator's port: hands every connection on once its greeting is over.
+fn accept_all(listener: &TcpListener, accepted: &Sender<Session>, waker: &Waker) {
     for stream in listener.incoming().map_while(Result::ok) {
-        let shared = Arc::clone(shared);
-        thread::spawn(move || translate_leg(stream, &shared));
+        let is_wanted = Session::accept(stream).is_none_or(|session| {
+            let is_taken = accepted.send(session).is_ok();
+            is_taken && waker.wake().is_ok()
+        });
+        if !is_wanted {
+            return;
+        }
     }
 }
 
-/// Takes one leg's session until its connection ends.
-fn translate_leg(stream: TcpStream, shared: &Shared) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let writing = stream.try_clone().ok()?;
-    let mut reading = accept(stream)?;
-    // Until its first frame tells whose session it is.
-    let mut voice = Some(WebSocket::from_raw_socket(writing, Role::Server, None));
-    let mut leg = None;
-    loop {
-        let message = reading.read().ok()?;
-        let now = shared.begin.elapsed();
-        match &message {
-            Message::Binary(bytes) => {
-                let Ok(frame) = Frame::decode(bytes) else {
-                    continue;
-                };
-                let Some((index, number)) = told_by(frame.pcm) else {
-                    continue;
-                };
-                let speaker = shared.legs.get(index)?;
-                if let Some(voice) = voice.take() {
-                    *speaker.voice.lock().unwrap() = Some(voice);
-                    leg = Some(speaker);
-                }
-                let legs = shared.legs.len() as u32;
-                let due = packet_due(number * legs + index as u32, legs);
-                if due >= shared.warm_up {
-                    shared.uplink.record(now.saturating_sub(due));
-                }
-            }
-            Message::Text(text) => {
-                let Some(answer) = answer(text) else { continue };
-                match leg {
-                    Some(leg) => leg.voice.lock().unwrap().as_mut()?.send(answer).ok()?,
-                    None => voice.as_mut()?.send(answer).ok()?,
-                }
-            }
-            _ => {}
+/// The translator: one thread, woken once for all that came meanwhile, so that 500 legs cost it
+/// little and the gateway has the CPU.
+fn translate(shared: &Shared, mut poll: Poll, accepted: &Receiver<Session>) -> io::Result<()> {
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    let mut sessions: Vec<Session> = Vec::with_capacity(shared.legs.len());
+    while !shared.is_over.load(Ordering::Relaxed) {
+        match poll.poll(&mut events, Some(STOP_LOOK)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
         }
+        for event in &events {
+            if event.token() != ACCEPTED {
+                // A lost connection shows as frames that never came.
+                let _ = sessions[event.token().0].hear(shared);
+                continue;
+            }
+            for mut session in accepted.try_iter() {
+                let descriptor = session.reading.get_ref().as_raw_fd();
+                let token = Token(sessions.len());
+                poll.registry()
+                    .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+                // What came with the greeting announces itself to nobody.
+                let _ = session.hear(shared);
+                sessions.push(session);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One leg's connection at the translator.
+struct Session {
+    reading: WebSocket<TcpStream>,
+    /// Until its first frame tells whose session it is.
+    voice: Option<WebSocket<TcpStream>>,
+    leg: Option<usize>,
+}
+
+impl Session {
+    fn accept(stream: TcpStream) -> Option<Self> {
+        stream.set_nodelay(true).ok()?;
+        let writing = stream.try_clone().ok()?;
+        let reading = accept(stream)?;
+        // Of both: they are one connection.
+        writing.set_nonblocking(true).ok()?;
+        Some(Self {
+            reading,
+            voice: Some(WebSocket::from_raw_socket(writing, Role::Server, None)),
+            leg: None,
+        })
+    }
+
+    /// Takes what has come; none when there is no more, or the connection has ended.
+    fn hear(&mut self, shared: &Shared) -> Option<()> {
+        loop {
+            let message = self.reading.read().ok()?;
+            let now = shared.begin.elapsed();
+            match &message {
+                Message::Binary(bytes) => self.take_frame(shared, bytes, now),
+                Message::Text(text) => self.answer(shared, text)?,
+                _ => {}
+            }
+        }
+    }
+
+    fn take_frame(&mut self, shared: &Shared, bytes: &[u8], now: Duration) {
+        let told = Frame::decode(bytes)
+            .ok()
+            .and_then(|frame| told_by(frame.pcm));
+        let Some((index, number)) = told.filter(|(index, _)| *index < shared.legs.len()) else {
+            return;
+        };
+        if let Some(voice) = self.voice.take() {
+            *shared.legs[index].voice.lock().unwrap() = Some(voice);
+            self.leg = Some(index);
+        }
+        let legs = shared.legs.len() as u32;
+        let due = packet_due(number * legs + index as u32, legs);
+        if due >= shared.warm_up {
+            shared.uplink.record(now.saturating_sub(due));
+        }
+    }
+
+    fn answer(&mut self, shared: &Shared, text: &str) -> Option<()> {
+        let Some(answer) = answer(text) else {
+            return Some(());
+        };
+        match self.leg {
+            Some(leg) => shared.legs[leg]
+                .voice
+                .lock()
+                .unwrap()
+                .as_mut()?
+                .send(answer),
+            None => self.voice.as_mut()?.send(answer),
+        }
+        .ok()
     }
 }
 

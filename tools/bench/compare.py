@@ -99,7 +99,10 @@ def run(arguments, legs, curve, stack):
             print(f"{turn + 1}/{arguments.repeat} {count} legs, {name}", file=sys.stderr)
             runs[count, name].append(measured(bench, subjects[name], count, arguments.seconds))
     if arguments.json:
-        rows = [{"legs": legs, "program": name, "rounds": each} for (legs, name), each in runs.items()]
+        rows = [
+            {"legs": legs, "program": name, "rounds": rounds}
+            for (legs, name), rounds in runs.items()
+        ]
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"\n{arguments.seconds:g} s each, medians of {arguments.repeat} rounds")
     shown = [cell for cell in sorted(runs, key=lambda cell: cell[0])]

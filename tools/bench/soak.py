@@ -98,8 +98,9 @@ def judge(arguments, samples, report):
     down = report["downlink"]
     whole = down["frames_missing"] + down["frames_doubled"] == 0
     print(
-        f"Bar: {GROWTH_KB_MAX} kB more. Frames missing {down['frames_missing']}, doubled "
-        f"{down['frames_doubled']}, of {down['frames_expected']}: {'pass' if whole else 'MISS'}"
+        f"Bar: {GROWTH_KB_MAX} kB more. Of {down['frames_expected']} frames missing "
+        f"{down['frames_missing']}, doubled {down['frames_doubled']}; longest gap "
+        f"{down['gap_ms_max']:.1f} ms: {'pass' if whole else 'MISS'}"
     )
     return 0 if is_good and whole else 1
 

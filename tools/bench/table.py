@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints what all benches measured last as one table: time of each stage per leg and frame, of whole
-leg-frames, frames on time under load, and tail latency.
+"""Prints what all benches measured last as one table: time of each stage per leg and frame, of
+whole leg-frames, frames on time under load, and tail latency.
 
 table.py FOLDER, where FOLDER is cargo's target. Reads only; says which part was not measured.
 """

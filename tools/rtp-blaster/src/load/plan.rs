@@ -271,6 +271,7 @@ mod tests {
         let mut high = plan(2);
         high.from_port = Some(u16::MAX - 1);
         assert_eq!(high.check(), Ok(()));
+        assert_eq!(high.address_of(1).port(), u16::MAX);
         high.from_port = Some(u16::MAX);
         assert!(high.check().is_err());
         let mut still = plan(2);
