@@ -176,7 +176,7 @@ struct Leg {
     gateway: SocketAddr,
     /// Once its translator heard it.
     voice: Mutex<Option<WebSocket<TcpStream>>>,
-    /// When its translator last began to speak, in µs after the beginning; 0 before the first time.
+    /// When its translator began to speak, in µs after the beginning; 0 once that was heard.
     spoke_at_us: AtomicU64,
 }
 
@@ -594,8 +594,14 @@ fn hear(shared: &Shared) -> io::Result<()> {
                 let begins = has_sound && !had_sound[index];
                 had_sound[index] = has_sound;
                 // What a leg hears, its partner's translator said.
-                let said_at_us = shared.legs[index ^ 1].spoke_at_us.load(Ordering::Relaxed);
-                if begins && said_at_us > 0 {
+                let said_at_us = &shared.legs[index ^ 1].spoke_at_us;
+                // Once for each utterance, even if it comes in pieces.
+                let said_at_us = if begins {
+                    said_at_us.swap(0, Ordering::Relaxed)
+                } else {
+                    0
+                };
+                if said_at_us > 0 {
                     let said_at = Duration::from_micros(said_at_us);
                     shared.downlink.record(now.saturating_sub(said_at));
                 }
