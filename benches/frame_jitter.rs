@@ -25,7 +25,7 @@ const RUNS_MAX: usize = 2;
 /// What legs speak and hear; the load's default is the same.
 const CODEC: &str = "ulaw";
 
-const HEADINGS: [&str; 14] = [
+const HEADINGS: [&str; 15] = [
     "legs",
     "program",
     "missing",
@@ -35,6 +35,7 @@ const HEADINGS: [&str; 14] = [
     "p99.9",
     "above",
     "max ms",
+    "heard %",
     "m2e p50",
     "p99 ms",
     "cpu µs",
@@ -65,7 +66,8 @@ fn bench(arguments: &Arguments) {
                 echo_us = p99_9_us;
             }
             let above_ms = (p99_9_us as f64 - echo_us as f64) / 1e3;
-            table.add(row(*legs, program, &outcome, above_ms));
+            let heard = outcome.report.heard_percent(arguments.mode, *legs);
+            table.add(row(*legs, program, &outcome, [above_ms, heard]));
         }
     }
     table.publish(
@@ -279,7 +281,7 @@ fn set(command: &mut Command, options: &[(&str, &str)]) {
     }
 }
 
-fn row(legs: usize, under: Under, outcome: &Outcome, above_ms: f64) -> Vec<String> {
+fn row(legs: usize, under: Under, outcome: &Outcome, [above_ms, heard]: [f64; 2]) -> Vec<String> {
     let report = &outcome.report;
     let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".into());
@@ -300,6 +302,7 @@ fn row(legs: usize, under: Under, outcome: &Outcome, above_ms: f64) -> Vec<Strin
         ms(deviation.p99_9_us),
         format!("{above_ms:+.2}"),
         ms(deviation.max_us),
+        format!("{heard:.0}"),
         or_none(mouth_to_ear.map(|(p50, _)| ms(p50))),
         or_none(mouth_to_ear.map(|(_, p99)| ms(p99))),
         cost(report.cpu_us()),

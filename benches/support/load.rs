@@ -114,6 +114,23 @@ struct Beginning {
     marker_period: f64,
 }
 
+impl Beginning {
+    fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Measure => Self {
+                ramp: 1.0,
+                warm_up: 2.0,
+                marker_period: 2.0,
+            },
+            Mode::Test => Self {
+                ramp: 0.1,
+                warm_up: 0.6,
+                marker_period: 0.5,
+            },
+        }
+    }
+}
+
 impl Load<'_> {
     /// Runs it; `when_measuring` is called once the window has begun.
     pub(crate) fn run(
@@ -121,18 +138,7 @@ impl Load<'_> {
         circumstances: &Circumstances,
         when_measuring: impl FnOnce(),
     ) -> LoadReport {
-        let beginning = match self.mode {
-            Mode::Measure => Beginning {
-                ramp: 1.0,
-                warm_up: 2.0,
-                marker_period: 2.0,
-            },
-            Mode::Test => Beginning {
-                ramp: 0.1,
-                warm_up: 0.6,
-                marker_period: 0.5,
-            },
-        };
+        let beginning = Beginning::of(self.mode);
         let json = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("load-{}.json", std::process::id()));
         let mut command = circumstances.blaster();
@@ -165,6 +171,7 @@ impl Load<'_> {
 /// What we read of the load's report.
 #[derive(Debug, Deserialize)]
 pub(crate) struct LoadReport {
+    window_s: f64,
     pub(crate) acceptable: bool,
     pub(crate) not_acceptable_because: Vec<String>,
     pub(crate) downlink: Downlink,
@@ -191,6 +198,7 @@ pub(crate) struct Summary {
 
 #[derive(Debug, Deserialize)]
 struct Markers {
+    heard: u64,
     latency: Summary,
 }
 
@@ -212,6 +220,13 @@ impl LoadReport {
         let latency = self.markers.as_ref()?.latency;
         let with_packet = (latency.p50_us + PACKET_US, latency.p99_us + PACKET_US);
         (latency.count > 0).then_some(with_packet)
+    }
+
+    /// Of the markers that were said, those that came, in percent: who drops speech is cheap.
+    pub(crate) fn heard_percent(&self, mode: Mode, legs: usize) -> f64 {
+        let said = legs as f64 * self.window_s / Beginning::of(mode).marker_period;
+        let heard = self.markers.as_ref().map_or(0, |markers| markers.heard);
+        heard as f64 * 100.0 / said.max(1.0)
     }
 
     /// CPU of the whole process per leg-frame, in µs.

@@ -19,7 +19,6 @@ from programs import Bench, Skipped
 MALFORMED_PER_S = 1_000
 SELF_TEST_S = 8
 STOP_S = 0.5  # of the gateway, to see whether missing frames are seen
-MARKERS_EVERY_S = 2  # what the load says by default
 # More of the markers must not be heard when there is no translator for a quarter of the time.
 HEARD_SHARE_MAX = 0.9
 # Time for an Asterisk to set all calls up; a lab's took 20 ms each, in turn.
@@ -165,7 +164,7 @@ def translator_killed(trial):
 
 def struck(trial, report):
     """The report, if the fault has left its trace: less was heard than said."""
-    said = trial.legs * trial.seconds / MARKERS_EVERY_S
+    said = trial.legs * trial.seconds / programs.MARKERS_EVERY_S
     if report["markers"]["heard"] > HEARD_SHARE_MAX * said:
         raise Skipped("the fault had no effect: everything was translated")
     return report

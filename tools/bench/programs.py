@@ -31,6 +31,7 @@ START_WAIT_S = 30
 # Of the load: all legs begin within the first, and nothing counts before the second is over.
 RAMP_S = 1.0
 WARM_UP_S = 2.0
+MARKERS_EVERY_S = 2  # what the load says by default
 # Threads of a gateway that are tiles: rx and tx, with a number where there are several.
 TILE = re.compile(r"^[rt]x([-_ ]?\d+)*$")
 # Below the range from which the kernel gives ports to sockets that want any.
@@ -58,6 +59,8 @@ def parser(document):
 def run(measure):
     """Calls measure(bench, stack) and ends what it started, also when we are asked to end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Shells let programs in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     try:
