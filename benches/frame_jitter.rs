@@ -1,6 +1,6 @@
 //! Whether every leg gets its frame on time: the real programs under a real load, beside an echo
-//! that does nothing else: idle, while the translator does not move at all (the link is stalled), and
-//! while no vendor answers (the worker pool is stalled, in the same process as the tiles).
+//! that does nothing else: idle, while the translator does not move at all (the link is stalled),
+//! and while no vendor answers (the worker pool is stalled, in the same process as the tiles).
 //!
 //! `cargo bench --bench frame_jitter -- --seconds 60 --legs 2,500` measures longer and otherwise.
 //! Each row is a run that is *acceptable* for judging timing, after a few tries at most; missing

@@ -6,8 +6,8 @@
 //! Downlink: the translator says a short tone into silence, long enough to fill the playout buffer
 //! at once, and the first packet with sound ends the measurement.
 //!
-//! Each row is of a run that is acceptable (steal below 1 %, the bench's own pace p99.9 below 1 ms), or
-//! of the last one tried.
+//! Each row is of a run that is acceptable (steal below 1 %, the bench's own pace p99.9 below
+//! 1 ms), or of the last one tried.
 //!
 //! `cargo bench --bench tail_latency -- --seconds 60 --legs 2,100` measures longer and otherwise.
 
@@ -27,10 +27,10 @@ use diglot::gateway::Gateway;
 use diglot::link::BINARY_SUBPROTOCOL;
 use diglot::link::binary::{Frame, Header};
 use diglot_rt::msg::Pace;
-use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use support::load::Circumstances;
+use support::times::Times;
 use support::{Arguments, MachineTime, Mode, Table};
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::Role;
@@ -49,10 +49,6 @@ const UPLINK_P99_US_MAX: u64 = 2_000;
 const DOWNLINK_P99_US_MAX: u64 = 22_000;
 /// As that of the load of `frame_jitter`.
 const PRIORITY: u8 = 60;
-/// Longest time told from others, and its digits: fixed, so that nothing grows while measuring.
-const TIME_US_MAX: u64 = 10_000_000;
-const DIGITS: u8 = 3;
-
 const FRAME: Duration = Duration::from_millis(20);
 const FRAME_SAMPLES: usize = 320;
 /// What a leg says is told from what the gateway fills in by these first samples.
@@ -122,51 +118,6 @@ fn bench(arguments: &Arguments) {
         "tail_latency",
         "from the intended time; the pace of the bench itself is part of every row",
     );
-}
-
-/// Times of one kind.
-struct Times {
-    spread: Mutex<Histogram<u64>>,
-    expected: AtomicU64,
-}
-
-impl Times {
-    fn new() -> Self {
-        let spread = Histogram::new_with_bounds(1, TIME_US_MAX, DIGITS);
-        Self {
-            spread: Mutex::new(spread.expect("bounds are right")),
-            expected: AtomicU64::new(0),
-        }
-    }
-
-    fn expect_one(&self) {
-        self.expected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn record(&self, time: Duration) {
-        let time_us = u64::try_from(time.as_micros()).unwrap_or(TIME_US_MAX);
-        self.spread.lock().unwrap().saturating_record(time_us);
-    }
-
-    fn at_us(&self, quantile: f64) -> u64 {
-        self.spread.lock().unwrap().value_at_quantile(quantile)
-    }
-
-    fn row(&self, legs: usize, name: &str) -> Vec<String> {
-        let spread = self.spread.lock().unwrap();
-        let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
-        let at = |quantile| ms(spread.value_at_quantile(quantile));
-        vec![
-            legs.to_string(),
-            name.into(),
-            spread.len().to_string(),
-            self.expected.load(Ordering::Relaxed).to_string(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            ms(spread.max()),
-        ]
-    }
 }
 
 /// A leg of this run, as its phone and its translator know it.

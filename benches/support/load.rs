@@ -19,8 +19,8 @@ const PACKET_US: u64 = 20_000;
 /// The CPUs kept awake and the load out of everybody's way, as far as the machine allows it.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
-    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late, by milliseconds. They run
-    /// when nothing else wants to, are programs of their own, and end with the bench.
+    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late, by milliseconds. They
+    /// run when nothing else wants to, are programs of their own, and end with the bench.
     _loops: Vec<Program>,
     fifo: Vec<&'static str>,
 }

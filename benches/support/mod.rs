@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod load;
+pub(crate) mod times;
 
 /// What starting a program may take on a busy machine.
 const START_MAX: Duration = Duration::from_secs(30);

@@ -1,4 +1,5 @@
-//! `rtp-blaster echo` and `relay`: opens the ports, moves packets until told to stop, prints what it cost.
+//! `rtp-blaster echo` and `relay`: opens the ports, moves packets until told to stop, prints what
+//! it cost.
 
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
@@ -21,8 +22,8 @@ Usage: rtp-blaster echo|relay --listen HOST:PORT [--listen HOST:PORT ...] [optio
 The controls: what any gateway costs at least. One thread and one socket per port, recvmmsg and
 sendmmsg, a wake-up as soon as one packet is there.
   echo    sends every packet back to where it came from
-  relay   sends it to the leg of the same rank on the partner port: ports 1 and 2, 3 and 4 ..., ranks
-          by the order in which legs are first heard
+  relay   sends it to the leg of the same rank on the partner port: ports 1 and 2, 3 and 4 ...,
+          ranks by the order in which legs are first heard
 
   --listen HOST:PORT   a port, numeric; port 0 chooses one; may be repeated
   --seconds N          end after N seconds, at most 3600 (Ctrl-C)

@@ -20,8 +20,8 @@ const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
 const GAP_MIN: Duration = Duration::from_millis(FRAME_MS as u64 * 3 / 2);
 /// A longer step of the timestamp is a restart, not a gap: two seconds.
 const STEP_FRAMES_MAX: u32 = 100;
-/// When a window's first and last packet were due is told by so many at that end: one late packet there
-/// must not look like a tick too many or too few.
+/// When a window's first and last packet were due is told by so many at that end: one late packet
+/// there must not look like a tick too many or too few.
 const EDGE_PACKETS: usize = 9;
 /// Samples of the longest frame that is listened to: 60 ms at 16 kHz.
 const SAMPLES_MAX: usize = 960;
@@ -543,8 +543,8 @@ mod tests {
         );
     }
 
-    /// Goal: a packet late at the window's edge is no tick too many or too few. Method: the first or
-    /// the last 15 ms late, which rounds to another number of ticks between them.
+    /// Goal: a packet late at the window's edge is no tick too many or too few. Method: the first
+    /// or the last 15 ms late, which rounds to another number of ticks between them.
     #[test]
     fn a_late_packet_at_the_edge_is_not_a_tick() {
         for late in [0, 49] {
