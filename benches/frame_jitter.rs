@@ -71,6 +71,7 @@ fn bench(arguments: &Arguments) {
         }
     }
     table.publish(
+        arguments.mode,
         "frame_jitter",
         "missing and doubled frames; deviation of the time between two packets from 20 ms, and how \
          far its p99.9 is above the echo's;\nmouth to ear (m2e) of the markers that came; CPU per \

@@ -115,6 +115,7 @@ fn bench(arguments: &Arguments) {
         }
     }
     table.publish(
+        arguments.mode,
         "tail_latency",
         "from the intended time; the pace of the bench itself is part of every row",
     );
