@@ -23,8 +23,8 @@ STOP_S = 0.5  # of the gateway, to see whether missing frames are seen
 HEARD_SHARE_MAX = 0.9
 # Time for an Asterisk to set all calls up; a lab's took 20 ms each, in turn.
 CALLS_WAIT_S = 60
-HEADINGS = ("fault", "s", "missing", "by time stamp, clock", "doubled", "longest gap", "dev p99.9")
-HEADINGS += ("markers", "timing", "verdict")
+HEADINGS = ("fault", "s", "missing", "legs mute", "by time stamp, clock", "doubled")
+HEADINGS += ("longest gap", "dev p99.9", "markers", "timing", "verdict")
 
 
 def main():
@@ -54,7 +54,7 @@ def run(arguments, names, stack):
                 report = FAULTS[name](Trial(bench, own, arguments.legs, seconds))
         except Skipped as why:
             print(f"{name} could not be tried: {why}")
-            rows.append([name, f"{seconds:g}", *["-"] * 7, "NOT TRIED"])
+            rows.append([name, f"{seconds:g}", *["-"] * 8, "NOT TRIED"])
             is_good = False
             continue
         row, passed = judge(name, seconds, report)
@@ -80,6 +80,7 @@ def judge(name, seconds, report):
         name,
         f"{seconds:g}",
         down["frames_missing"],
+        report["legs_unheard"],
         f"{down['missing_by_timestamp']}, {down['missing_by_clock']}",
         down["frames_doubled"],
         f"{down['gap_ms_max']:.1f} ms",

@@ -327,6 +327,7 @@ fn a_silent_gateway_misses_every_frame() {
     short.window = Duration::from_millis(400);
     let report = run(&short);
     assert_eq!(report.legs_unheard as u64, LEGS);
+    assert!((report.downlink.gap_ms_max - 400.0).abs() < 1.0);
     assert_eq!(report.downlink.frames_missing, LEGS * 20);
     let broken = Threshold::new("missing", 0.0)
         .expect("a limit")

@@ -333,7 +333,10 @@ impl LegDownlink {
         let wrong = by_payload_type
             .iter()
             .filter(|(number, _)| is_wrong(number));
-        let length_ms = window.1.saturating_sub(window.0).as_millis() as u64;
+        let length = window.1.saturating_sub(window.0);
+        let length_ms = length.as_millis() as u64;
+        // A leg never heard has no packet to count from.
+        let gap_max = counts.first_last.map_or(length, |_| counts.gap_max);
         Self {
             packets: counts.packets,
             frames: counts.in_window,
@@ -357,7 +360,7 @@ impl LegDownlink {
             malformed: counts.malformed,
             from_strangers: counts.from_strangers,
             gaps: counts.gaps,
-            gap_ms_max: seconds(counts.gap_max) * 1e3,
+            gap_ms_max: seconds(gap_max) * 1e3,
         }
     }
 
