@@ -242,7 +242,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Prints it; what was measured is left where `tools/bench/table.py` puts all benches' together.
+    /// Prints it; what was measured is left where `tools/bench/table.py` looks for it.
     pub(crate) fn publish(&self, mode: Mode, name: &str, title: &str) {
         println!("\n{name}: {title}");
         self.print();
