@@ -1,7 +1,7 @@
 # The single door: people and CI call these targets and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lab-setup lab-test bench bench-compare
+.PHONY: help setup demo test lint lab-setup lab-test bench bench-compare bench-faults bench-soak
 
 # rustup puts cargo here; a fresh shell may not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -46,15 +46,23 @@ lab-test: setup lab-setup ## only the tests that call through a real Asterisk
 	cargo build --workspace --bins
 	cargo test --test 'lab_*'
 
-bench: ## what stages cost, frames on time under load, tail latency; 10 to 20 minutes
-	tools/setup.sh build
+# What every measurement of whole programs needs. ARGUMENTS='--help' tells what each can be asked.
+.PHONY: bench-programs
+bench-programs:
+	tools/setup.sh bench
 	cargo build --release -p diglot -p rtp-blaster --bins
-	cargo bench --bench stages --bench rings -- --noplot
-	@python3 tools/bench/stages.py target/criterion
+
+bench: bench-programs ## what stages cost, frames on time under load, tail latency; 10 to 20 minutes
+	cargo bench --bench stages --bench rings -- --noplot --warm-up-time 1 --measurement-time 2
 	cargo bench --bench frame_jitter
 	cargo bench --bench tail_latency
+	@python3 tools/bench/table.py target
 
-bench-compare: ## Diglot beside a bare relay and Debian's rtpengine, the same load, in one go
-	tools/setup.sh build
-	cargo build --release -p diglot -p rtp-blaster --bins
+bench-compare: bench-programs ## Diglot beside a bare echo and Debian's rtpengine, with the bars; 20 minutes
 	python3 tools/bench/compare.py $(ARGUMENTS)
+
+bench-faults: bench-programs ## 500 legs in peace for 10 minutes, then with each fault: no frame missing
+	python3 tools/bench/faults.py $(ARGUMENTS)
+
+bench-soak: bench-programs ## 200 legs for an hour: memory stays as it was after 5 minutes
+	python3 tools/bench/soak.py $(ARGUMENTS)

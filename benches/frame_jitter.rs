@@ -1,13 +1,15 @@
 //! Whether every leg gets its frame on time: the real programs under a real load, beside an echo
-//! that does nothing else, idle and while the translator does not move at all.
+//! that does nothing else: idle, while the translator does not move at all (the link is stalled),
+//! and while no vendor answers (the worker pool is stalled, in the same process as the tiles).
 //!
 //! `cargo bench --bench frame_jitter -- --seconds 60 --legs 2,500` measures longer and otherwise.
 //! Each row is a run that is *acceptable* for judging timing, after a few tries at most; missing
 //! and doubled frames are those of all tries.
-//! The control is to be subtracted: what it shows is the machine's and the load's.
+//! What the control shows is the machine's and the load's: `above` is what a program adds at p99.9.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, ExitCode};
+use std::thread;
 
 use support::load::{self, Circumstances, Load, LoadReport};
 use support::{Arguments, Mode, Program, Table};
@@ -19,11 +21,11 @@ const LEGS: [usize; 4] = [2, 100, 500, 1000];
 /// The extensions of a configuration with nothing in it.
 const EXTENSIONS: [&str; 2] = ["7777", "8888"];
 /// Runs for one row until one is acceptable; the counts of all of them are told.
-const RUNS_MAX: usize = 3;
+const RUNS_MAX: usize = 2;
 /// What legs speak and hear; the load's default is the same.
 const CODEC: &str = "ulaw";
 
-const HEADINGS: [&str; 13] = [
+const HEADINGS: [&str; 15] = [
     "legs",
     "program",
     "missing",
@@ -31,7 +33,9 @@ const HEADINGS: [&str; 13] = [
     "dev p50",
     "p99",
     "p99.9",
+    "above",
     "max ms",
+    "heard %",
     "m2e p50",
     "p99 ms",
     "cpu µs",
@@ -51,20 +55,28 @@ fn bench(arguments: &Arguments) {
     let circumstances = Circumstances::arrange(arguments.mode);
     let mut table = Table::new(&HEADINGS);
     for legs in &arguments.legs {
-        for program in [Under::Echo, Under::Run, Under::Gateway, Under::Stalled] {
+        let mut echo_us = 0;
+        for program in Under::ALL {
             eprintln!("{legs} legs, {}, {} s", program.name(), arguments.seconds);
             let outcome = Outcome::of(arguments.mode, || {
                 measure(arguments, &circumstances, *legs, program)
             });
-            table.add(row(*legs, program, &outcome));
+            let p99_9_us = outcome.report.deviation.p99_9_us;
+            if program == Under::Echo {
+                echo_us = p99_9_us;
+            }
+            let above_ms = (p99_9_us as f64 - echo_us as f64) / 1e3;
+            let heard = outcome.report.heard_percent(arguments.mode, *legs);
+            table.add(row(*legs, program, &outcome, [above_ms, heard]));
         }
     }
-    println!(
-        "\nframe_jitter: missing and doubled frames; deviation of the time between two packets \
-         from 20 ms;\nmouth to ear (m2e) of the markers that came; CPU per leg-frame of the whole \
-         process and of its tiles"
+    table.publish(
+        arguments.mode,
+        "frame_jitter",
+        "missing and doubled frames; deviation of the time between two packets from 20 ms, and how \
+         far its p99.9 is above the echo's;\nmouth to ear (m2e) of the markers that came; CPU per \
+         leg-frame of the whole process and of its tiles",
     );
-    table.print();
 }
 
 /// What is measured.
@@ -77,16 +89,27 @@ enum Under {
     /// The gateway, its translator in a process of its own.
     Gateway,
     /// The same, the translator stopped when the measured time begins.
-    Stalled,
+    LinkStalled,
+    /// Gateway and translator in one process, with vendors that take requests and never answer.
+    WorkersStalled,
 }
 
 impl Under {
+    const ALL: [Self; 5] = [
+        Self::Echo,
+        Self::Run,
+        Self::Gateway,
+        Self::LinkStalled,
+        Self::WorkersStalled,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo control",
             Self::Gateway => "gateway",
+            Self::LinkStalled => "gateway, translator stopped",
             Self::Run => "run",
-            Self::Stalled => "gateway, translator stopped",
+            Self::WorkersStalled => "run, vendors mute",
         }
     }
 }
@@ -107,7 +130,7 @@ impl Outcome {
             let downlink = &report.downlink;
             assert!(downlink.frames > 0, "nobody heard anything");
             frames_missing += downlink.frames_missing;
-            frames_doubled += downlink.frames_doubled + downlink.frames_extra;
+            frames_doubled += downlink.frames_doubled;
             if report.acceptable || mode == Mode::Test || runs_dropped + 1 == RUNS_MAX {
                 return Self {
                     report,
@@ -129,15 +152,20 @@ fn measure(
 ) -> LoadReport {
     let (program, to, translator) = match under {
         Under::Echo => {
-            let (relay, to) = circumstances.relay();
-            (relay, to, None)
+            let (echo, to) = circumstances.echo();
+            (echo, to, None)
         }
         Under::Run => {
             let options = [("translator.listen", "127.0.0.1:0"), LOOP];
             let (run, to) = gateway("run", legs, &options);
             (run, to, None)
         }
-        Under::Gateway | Under::Stalled => {
+        Under::WorkersStalled => {
+            let vendors = MuteServer::start();
+            let (run, to) = gateway("run", legs, &vendors.settings(legs).each_ref().map(as_pair));
+            (run, to, None)
+        }
+        Under::Gateway | Under::LinkStalled => {
             let (translator, url) = translator();
             let (gateway, to) = gateway("gateway", legs, &[("link.url", &url)]);
             (gateway, to, Some(translator))
@@ -156,7 +184,7 @@ fn measure(
         cpu_of: program.pid(),
     };
     load.run(circumstances, || {
-        if let (Under::Stalled, Some(translator)) = (under, &translator) {
+        if let (Under::LinkStalled, Some(translator)) = (under, &translator) {
             translator.freeze();
         }
     })
@@ -164,6 +192,41 @@ fn measure(
 
 /// What each speaker says comes back as its own translation.
 const LOOP: (&str, &str) = ("translator.engine", "loop");
+
+/// A vendor that takes every connection, reads nothing and never answers; until the process ends.
+struct MuteServer {
+    address: SocketAddr,
+}
+
+impl MuteServer {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("just bound");
+        thread::spawn(move || {
+            let taken: Vec<_> = listener.incoming().collect();
+            drop(taken);
+        });
+        Self { address }
+    }
+
+    fn settings(&self, legs: usize) -> [(&'static str, String); 8] {
+        let at = |scheme: &str| format!("{scheme}://{}", self.address);
+        [
+            ("translator.listen", "127.0.0.1:0".into()),
+            ("translator.engine", "vendors".into()),
+            ("translator.recognizers_max", legs.to_string()),
+            ("deepgram.url", at("ws")),
+            ("deepl.url", at("http")),
+            ("elevenlabs.url", at("http")),
+            ("elevenlabs.voices.en", "nobody".into()),
+            ("elevenlabs.voices.fr", "nobody".into()),
+        ]
+    }
+}
+
+fn as_pair<'a>((key, value): &'a (&'static str, String)) -> (&'a str, &'a str) {
+    (key, value)
+}
 
 fn translator() -> (Program, String) {
     let mut command = diglot("translator");
@@ -207,6 +270,9 @@ fn gateway(command: &str, legs: usize, options: &[(&str, &str)]) -> (Program, Ve
 fn diglot(command: &str) -> Command {
     let mut started = Command::new(env!("CARGO_BIN_EXE_diglot"));
     started.arg(command);
+    for key in ["DEEPGRAM_API_KEY", "DEEPL_API_KEY", "ELEVENLABS_API_KEY"] {
+        started.env(key, "none-of-anyone");
+    }
     started
 }
 
@@ -216,7 +282,7 @@ fn set(command: &mut Command, options: &[(&str, &str)]) {
     }
 }
 
-fn row(legs: usize, under: Under, outcome: &Outcome) -> Vec<String> {
+fn row(legs: usize, under: Under, outcome: &Outcome, [above_ms, heard]: [f64; 2]) -> Vec<String> {
     let report = &outcome.report;
     let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".into());
@@ -235,7 +301,9 @@ fn row(legs: usize, under: Under, outcome: &Outcome) -> Vec<String> {
         ms(deviation.p50_us),
         ms(deviation.p99_us),
         ms(deviation.p99_9_us),
+        format!("{above_ms:+.2}"),
         ms(deviation.max_us),
+        format!("{heard:.0}"),
         or_none(mouth_to_ear.map(|(p50, _)| ms(p50))),
         or_none(mouth_to_ear.map(|(_, p99)| ms(p99))),
         cost(report.cpu_us()),

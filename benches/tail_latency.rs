@@ -6,6 +6,9 @@
 //! Downlink: the translator says a short tone into silence, long enough to fill the playout buffer
 //! at once, and the first packet with sound ends the measurement.
 //!
+//! Each row is of a run that is acceptable (steal below 1 %, the bench's own pace p99.9 below
+//! 1 ms), or of the last one tried.
+//!
 //! `cargo bench --bench tail_latency -- --seconds 60 --legs 2,100` measures longer and otherwise.
 
 use std::f64::consts::TAU;
@@ -13,8 +16,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,24 +27,28 @@ use diglot::gateway::Gateway;
 use diglot::link::BINARY_SUBPROTOCOL;
 use diglot::link::binary::{Frame, Header};
 use diglot_rt::msg::Pace;
-use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use support::load::Circumstances;
-use support::{Arguments, Mode, Table};
+use support::times::Times;
+use support::{Arguments, MachineTime, Mode, Table};
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 mod support;
 
-const LEGS: [usize; 2] = [2, 100];
+const LEGS: [usize; 3] = [2, 100, 500];
+/// Runs for one row until one is acceptable.
+const RUNS_MAX: usize = 3;
+const STEAL_PERCENT_MAX: f64 = 1.0;
+const PACE_P99_9_US_MAX: u64 = 1_000;
+/// What is to be reached at p99: the first is a wake-up each for tile and link, the second one tick
+/// more.
+const UPLINK_P99_US_MAX: u64 = 2_000;
+const DOWNLINK_P99_US_MAX: u64 = 22_000;
 /// As that of the load of `frame_jitter`.
 const PRIORITY: u8 = 60;
-/// Longest time told from others, and its digits: fixed, so that nothing grows while measuring.
-const TIME_US_MAX: u64 = 10_000_000;
-const DIGITS: u8 = 3;
-
 const FRAME: Duration = Duration::from_millis(20);
 const FRAME_SAMPLES: usize = 320;
 /// What a leg says is told from what the gateway fills in by these first samples.
@@ -63,14 +71,25 @@ const LAST_WAIT: Duration = Duration::from_millis(300);
 const STOP_LOOK: Duration = Duration::from_millis(50);
 /// Socket events taken at once.
 const EVENTS_MAX: usize = 256;
+/// A new session at the translator; all others are legs.
+const ACCEPTED: Token = Token(usize::MAX);
 const DATAGRAM_BYTES_MAX: usize = 1_500;
 /// RFC 3550 §5.1.
 const RTP_HEADER_BYTES: usize = 12;
 /// Asterisk's payload type of slin16.
 const PAYLOAD_TYPE_SLIN16: u8 = 118;
 
-const HEADINGS: [&str; 8] = [
-    "legs", "from, to", "came", "of", "p50 ms", "p99", "p99.9", "max",
+const HEADINGS: [&str; 10] = [
+    "legs",
+    "from, to",
+    "came",
+    "of",
+    "p50 ms",
+    "p99",
+    "p99.9",
+    "max",
+    "p99 at most",
+    "acceptable",
 ];
 
 fn main() -> ExitCode {
@@ -81,56 +100,25 @@ fn bench(arguments: &Arguments) {
     let _circumstances = Circumstances::arrange(arguments.mode);
     let mut table = Table::new(&HEADINGS);
     for legs in &arguments.legs {
-        eprintln!("{legs} legs, {} s", arguments.seconds);
-        let run = Run::new(arguments, *legs);
-        run.measure();
-        run.report(&mut table);
-    }
-    println!(
-        "\ntail_latency: from the intended time; the pace of the bench itself is part of every row"
-    );
-    table.print();
-}
-
-/// Times of one kind.
-struct Times {
-    spread: Mutex<Histogram<u64>>,
-    expected: AtomicU64,
-}
-
-impl Times {
-    fn new() -> Self {
-        let spread = Histogram::new_with_bounds(1, TIME_US_MAX, DIGITS);
-        Self {
-            spread: Mutex::new(spread.expect("bounds are right")),
-            expected: AtomicU64::new(0),
+        for dropped in 0.. {
+            eprintln!("{legs} legs, {} s", arguments.seconds);
+            let run = Run::new(arguments, *legs);
+            let machine = MachineTime::now();
+            run.measure();
+            let objection = run.objection(machine.steal_percent());
+            let is_last = arguments.mode == Mode::Test || dropped + 1 == RUNS_MAX;
+            if objection.is_none() || is_last {
+                run.report(&mut table, objection, dropped);
+                break;
+            }
+            run.gateway.stop();
         }
     }
-
-    fn expect_one(&self) {
-        self.expected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn record(&self, time: Duration) {
-        let time_us = u64::try_from(time.as_micros()).unwrap_or(TIME_US_MAX);
-        self.spread.lock().unwrap().saturating_record(time_us);
-    }
-
-    fn row(&self, legs: usize, name: &str) -> Vec<String> {
-        let spread = self.spread.lock().unwrap();
-        let ms = |us: u64| format!("{:.2}", us as f64 / 1e3);
-        let at = |quantile| ms(spread.value_at_quantile(quantile));
-        vec![
-            legs.to_string(),
-            name.into(),
-            spread.len().to_string(),
-            self.expected.load(Ordering::Relaxed).to_string(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            ms(spread.max()),
-        ]
-    }
+    table.publish(
+        arguments.mode,
+        "tail_latency",
+        "from the intended time; the pace of the bench itself is part of every row",
+    );
 }
 
 /// A leg of this run, as its phone and its translator know it.
@@ -140,7 +128,7 @@ struct Leg {
     gateway: SocketAddr,
     /// Once its translator heard it.
     voice: Mutex<Option<WebSocket<TcpStream>>>,
-    /// When its translator last began to speak, in µs after the beginning; 0 before the first time.
+    /// When its translator began to speak, in µs after the beginning; 0 once that was heard.
     spoke_at_us: AtomicU64,
 }
 
@@ -158,7 +146,7 @@ struct Shared {
 }
 
 struct Run {
-    shared: Arc<Shared>,
+    shared: Shared,
     gateway: Gateway,
     listener: TcpListener,
 }
@@ -194,24 +182,28 @@ impl Run {
             is_over: AtomicBool::new(false),
         };
         Self {
-            shared: Arc::new(shared),
+            shared,
             gateway,
             listener,
         }
     }
 
     fn measure(&self) {
-        let (listener, shared) = (self.listener.try_clone(), Arc::clone(&self.shared));
-        let listener = listener.expect("a descriptor");
+        let listener = self.listener.try_clone().expect("a descriptor");
+        let poll = Poll::new().expect("an epoll");
+        let waker = Waker::new(poll.registry(), ACCEPTED).expect("an eventfd");
+        let (accepted, newcomers) = channel();
+        let shared = &self.shared;
         // Ends with the process: nothing interrupts an accept.
-        thread::spawn(move || {
-            be_punctual(&shared);
-            translate(&listener, &shared);
-        });
+        thread::spawn(move || accept_all(&listener, &accepted, &waker));
         thread::scope(|scope| {
             scope.spawn(|| {
                 be_punctual(&self.shared);
                 hear(&self.shared).expect("phones can be waited for");
+            });
+            scope.spawn(move || {
+                be_punctual(shared);
+                translate(shared, poll, &newcomers).expect("sessions can be waited for");
             });
             let speaking = scope.spawn(|| {
                 be_punctual(&self.shared);
@@ -223,17 +215,43 @@ impl Run {
         });
     }
 
-    fn report(self, table: &mut Table) {
+    /// Why timing must not be judged by this run.
+    fn objection(&self, steal_percent: f64) -> Option<String> {
+        let pace_us = self.shared.pace.at_us(0.999);
+        if steal_percent >= STEAL_PERCENT_MAX {
+            Some(format!("steal was {steal_percent:.1} %"))
+        } else if pace_us >= PACE_P99_9_US_MAX {
+            Some(format!("the bench itself was {pace_us} µs late at p99.9"))
+        } else {
+            None
+        }
+    }
+
+    fn report(self, table: &mut Table, objection: Option<String>, dropped: usize) {
+        let judged = match objection {
+            None => format!("yes, {dropped} dropped before"),
+            Some(objection) => format!("no: {objection}; {dropped} dropped before"),
+        };
         self.gateway.stop();
         let (legs, shared) = (self.shared.legs.len(), &self.shared);
         let rows = [
-            ("RTP in, WS out", &shared.uplink),
-            ("WS in, RTP out", &shared.downlink),
-            ("the bench's own pace", &shared.pace),
+            ("RTP in, WS out", &shared.uplink, Some(UPLINK_P99_US_MAX)),
+            (
+                "WS in, RTP out",
+                &shared.downlink,
+                Some(DOWNLINK_P99_US_MAX),
+            ),
+            ("the bench's own pace", &shared.pace, None),
         ];
-        for (name, times) in rows {
-            let row = times.row(legs, name);
+        for (name, times, p99_us_max) in rows {
+            let mut row = times.row(legs, name);
             assert!(row[2] != "0", "{name}: nothing came");
+            row.push(p99_us_max.map_or(String::new(), |us_max| {
+                let is_kept = times.at_us(0.99) <= us_max;
+                let verdict = if is_kept { "pass" } else { "MISS" };
+                format!("{} ms: {verdict}", us_max / 1_000)
+            }));
+            row.push(judged.clone());
             table.add(row);
         }
     }
@@ -366,53 +384,116 @@ fn told_by(pcm: &[u8]) -> Option<(usize, u32)> {
     Some((leg, u32::from(high) << 16 | u32::from(low)))
 }
 
-/// The translator's port: a thread for each leg.
-fn translate(listener: &TcpListener, shared: &Arc<Shared>) {
+/// The translator's port: hands every connection on once its greeting is over.
+fn accept_all(listener: &TcpListener, accepted: &Sender<Session>, waker: &Waker) {
     for stream in listener.incoming().map_while(Result::ok) {
-        let shared = Arc::clone(shared);
-        thread::spawn(move || translate_leg(stream, &shared));
+        let is_wanted = Session::accept(stream).is_none_or(|session| {
+            let is_taken = accepted.send(session).is_ok();
+            is_taken && waker.wake().is_ok()
+        });
+        if !is_wanted {
+            return;
+        }
     }
 }
 
-/// Takes one leg's session until its connection ends.
-fn translate_leg(stream: TcpStream, shared: &Shared) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let writing = stream.try_clone().ok()?;
-    let mut reading = accept(stream)?;
-    // Until its first frame tells whose session it is.
-    let mut voice = Some(WebSocket::from_raw_socket(writing, Role::Server, None));
-    let mut leg = None;
-    loop {
-        let message = reading.read().ok()?;
-        let now = shared.begin.elapsed();
-        match &message {
-            Message::Binary(bytes) => {
-                let Ok(frame) = Frame::decode(bytes) else {
-                    continue;
-                };
-                let Some((index, number)) = told_by(frame.pcm) else {
-                    continue;
-                };
-                let speaker = shared.legs.get(index)?;
-                if let Some(voice) = voice.take() {
-                    *speaker.voice.lock().unwrap() = Some(voice);
-                    leg = Some(speaker);
-                }
-                let legs = shared.legs.len() as u32;
-                let due = packet_due(number * legs + index as u32, legs);
-                if due >= shared.warm_up {
-                    shared.uplink.record(now.saturating_sub(due));
-                }
-            }
-            Message::Text(text) => {
-                let Some(answer) = answer(text) else { continue };
-                match leg {
-                    Some(leg) => leg.voice.lock().unwrap().as_mut()?.send(answer).ok()?,
-                    None => voice.as_mut()?.send(answer).ok()?,
-                }
-            }
-            _ => {}
+/// The translator: one thread, woken once for all that came meanwhile, so that 500 legs cost it
+/// little and the gateway has the CPU.
+fn translate(shared: &Shared, mut poll: Poll, accepted: &Receiver<Session>) -> io::Result<()> {
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    let mut sessions: Vec<Session> = Vec::with_capacity(shared.legs.len());
+    while !shared.is_over.load(Ordering::Relaxed) {
+        match poll.poll(&mut events, Some(STOP_LOOK)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
         }
+        for event in &events {
+            if event.token() != ACCEPTED {
+                // A lost connection shows as frames that never came.
+                let _ = sessions[event.token().0].hear(shared);
+                continue;
+            }
+            for mut session in accepted.try_iter() {
+                let descriptor = session.reading.get_ref().as_raw_fd();
+                let token = Token(sessions.len());
+                poll.registry()
+                    .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+                // What came with the greeting announces itself to nobody.
+                let _ = session.hear(shared);
+                sessions.push(session);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One leg's connection at the translator.
+struct Session {
+    reading: WebSocket<TcpStream>,
+    /// Until its first frame tells whose session it is.
+    voice: Option<WebSocket<TcpStream>>,
+    leg: Option<usize>,
+}
+
+impl Session {
+    fn accept(stream: TcpStream) -> Option<Self> {
+        stream.set_nodelay(true).ok()?;
+        let writing = stream.try_clone().ok()?;
+        let reading = accept(stream)?;
+        // Of both: they are one connection.
+        writing.set_nonblocking(true).ok()?;
+        Some(Self {
+            reading,
+            voice: Some(WebSocket::from_raw_socket(writing, Role::Server, None)),
+            leg: None,
+        })
+    }
+
+    /// Takes what has come; none when there is no more, or the connection has ended.
+    fn hear(&mut self, shared: &Shared) -> Option<()> {
+        loop {
+            let message = self.reading.read().ok()?;
+            let now = shared.begin.elapsed();
+            match &message {
+                Message::Binary(bytes) => self.take_frame(shared, bytes, now),
+                Message::Text(text) => self.answer(shared, text)?,
+                _ => {}
+            }
+        }
+    }
+
+    fn take_frame(&mut self, shared: &Shared, bytes: &[u8], now: Duration) {
+        let told = Frame::decode(bytes)
+            .ok()
+            .and_then(|frame| told_by(frame.pcm));
+        let Some((index, number)) = told.filter(|(index, _)| *index < shared.legs.len()) else {
+            return;
+        };
+        if let Some(voice) = self.voice.take() {
+            *shared.legs[index].voice.lock().unwrap() = Some(voice);
+            self.leg = Some(index);
+        }
+        let legs = shared.legs.len() as u32;
+        let due = packet_due(number * legs + index as u32, legs);
+        if due >= shared.warm_up {
+            shared.uplink.record(now.saturating_sub(due));
+        }
+    }
+
+    fn answer(&mut self, shared: &Shared, text: &str) -> Option<()> {
+        let Some(answer) = answer(text) else {
+            return Some(());
+        };
+        match self.leg {
+            Some(leg) => shared.legs[leg]
+                .voice
+                .lock()
+                .unwrap()
+                .as_mut()?
+                .send(answer),
+            None => self.voice.as_mut()?.send(answer),
+        }
+        .ok()
     }
 }
 
@@ -465,8 +546,14 @@ fn hear(shared: &Shared) -> io::Result<()> {
                 let begins = has_sound && !had_sound[index];
                 had_sound[index] = has_sound;
                 // What a leg hears, its partner's translator said.
-                let said_at_us = shared.legs[index ^ 1].spoke_at_us.load(Ordering::Relaxed);
-                if begins && said_at_us > 0 {
+                let said_at_us = &shared.legs[index ^ 1].spoke_at_us;
+                // Once for each utterance, even if it comes in pieces.
+                let said_at_us = if begins {
+                    said_at_us.swap(0, Ordering::Relaxed)
+                } else {
+                    0
+                };
+                if said_at_us > 0 {
                     let said_at = Duration::from_micros(said_at_us);
                     shared.downlink.record(now.saturating_sub(said_at));
                 }

@@ -2,6 +2,7 @@
 # Installs the Debian packages one part of Diglot needs, and nothing when they are there.
 #
 #   tools/setup.sh build    what compiling needs (also the default); checks the Rust toolchain
+#   tools/setup.sh bench    build, and what starts programs with priorities and watches them
 #   tools/setup.sh demo     build, and what listens and speaks in the demo and the tests
 #   tools/setup.sh lab      what unpacking and calling the test Asterisk needs
 #
@@ -15,6 +16,8 @@ set -euo pipefail
 readonly BUILD_PACKAGES=(gcc libc6-dev libpocketsphinx-dev)
 # The recogniser's acoustic model; the French and English voices; sample rates of WAV files.
 readonly DEMO_PACKAGES=(pocketsphinx-en-us espeak-ng flite sox)
+# Measuring: priorities and pinning of programs, parent-death signals; the scripts.
+readonly BENCH_PACKAGES=(util-linux python3)
 # Unpacking a Debian suite into a folder and proving its signature; the scripted phone.
 readonly LAB_PACKAGES=(mmdebstrap debian-archive-keyring python3)
 # Another apt or dpkg may be at work: how long to wait for it.
@@ -95,9 +98,10 @@ main() {
   local packages missing=()
   case "${1:-build}" in
     build) packages=("${BUILD_PACKAGES[@]}") ;;
+    bench) packages=("${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}") ;;
     demo) packages=("${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}") ;;
     lab) packages=("${LAB_PACKAGES[@]}") ;;
-    *) fail "unknown part '$1'; usage: tools/setup.sh [build|demo|lab]" ;;
+    *) fail "unknown part '$1'; usage: tools/setup.sh [build|bench|demo|lab]" ;;
   esac
   [ "${DIGLOT_SETUP:-}" != skip ] || return 0
   [ "${1:-build}" = lab ] || require_rust

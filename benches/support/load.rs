@@ -19,7 +19,8 @@ const PACKET_US: u64 = 20_000;
 /// The CPUs kept awake and the load out of everybody's way, as far as the machine allows it.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
-    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late.
+    /// One `SCHED_IDLE` loop on each CPU: a halted virtual CPU wakes late, by milliseconds. They
+    /// run when nothing else wants to, are programs of their own, and end with the bench.
     _loops: Vec<Program>,
     fifo: Vec<&'static str>,
 }
@@ -51,22 +52,16 @@ impl Circumstances {
     }
 
     /// The control: every packet back to where it came from.
-    pub(crate) fn relay(&self) -> (Program, Vec<SocketAddr>) {
+    pub(crate) fn echo(&self) -> (Program, Vec<SocketAddr>) {
         let mut command = self.blaster();
-        command.args([
-            "relay",
-            "--listen",
-            "127.0.0.1:0",
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        let relay = Program::start(&mut command);
-        let addresses = relay.wait_for("listening on ");
+        command.args(["echo", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+        let echo = Program::start(&mut command);
+        let addresses = echo.wait_for("listening on ");
         let addresses = addresses
             .split(' ')
             .map(|each| each.parse().expect("an address"));
         let addresses = addresses.collect();
-        (relay.no_longer_heard(), addresses)
+        (echo.no_longer_heard(), addresses)
     }
 
     fn blaster(&self) -> Command {
@@ -119,6 +114,23 @@ struct Beginning {
     marker_period: f64,
 }
 
+impl Beginning {
+    fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Measure => Self {
+                ramp: 1.0,
+                warm_up: 2.0,
+                marker_period: 2.0,
+            },
+            Mode::Test => Self {
+                ramp: 0.1,
+                warm_up: 0.6,
+                marker_period: 0.5,
+            },
+        }
+    }
+}
+
 impl Load<'_> {
     /// Runs it; `when_measuring` is called once the window has begun.
     pub(crate) fn run(
@@ -126,18 +138,7 @@ impl Load<'_> {
         circumstances: &Circumstances,
         when_measuring: impl FnOnce(),
     ) -> LoadReport {
-        let beginning = match self.mode {
-            Mode::Measure => Beginning {
-                ramp: 1.0,
-                warm_up: 2.0,
-                marker_period: 2.0,
-            },
-            Mode::Test => Beginning {
-                ramp: 0.1,
-                warm_up: 0.6,
-                marker_period: 0.5,
-            },
-        };
+        let beginning = Beginning::of(self.mode);
         let json = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("load-{}.json", std::process::id()));
         let mut command = circumstances.blaster();
@@ -170,6 +171,7 @@ impl Load<'_> {
 /// What we read of the load's report.
 #[derive(Debug, Deserialize)]
 pub(crate) struct LoadReport {
+    window_s: f64,
     pub(crate) acceptable: bool,
     pub(crate) not_acceptable_because: Vec<String>,
     pub(crate) downlink: Downlink,
@@ -183,7 +185,6 @@ pub(crate) struct Downlink {
     pub(crate) frames: u64,
     pub(crate) frames_missing: u64,
     pub(crate) frames_doubled: u64,
-    pub(crate) frames_extra: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -197,6 +198,7 @@ pub(crate) struct Summary {
 
 #[derive(Debug, Deserialize)]
 struct Markers {
+    heard: u64,
     latency: Summary,
 }
 
@@ -218,6 +220,13 @@ impl LoadReport {
         let latency = self.markers.as_ref()?.latency;
         let with_packet = (latency.p50_us + PACKET_US, latency.p99_us + PACKET_US);
         (latency.count > 0).then_some(with_packet)
+    }
+
+    /// Of the markers that were said, those that came, in percent: who drops speech is cheap.
+    pub(crate) fn heard_percent(&self, mode: Mode, legs: usize) -> f64 {
+        let said = legs as f64 * self.window_s / Beginning::of(mode).marker_period;
+        let heard = self.markers.as_ref().map_or(0, |markers| markers.heard);
+        heard as f64 * 100.0 / said.max(1.0)
     }
 
     /// CPU of the whole process per leg-frame, in µs.

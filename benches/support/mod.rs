@@ -4,12 +4,14 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod load;
+pub(crate) mod times;
 
 /// What starting a program may take on a busy machine.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -103,6 +105,42 @@ fn measurement(given: &[String], measured: &[usize]) -> Result<Arguments, String
     is_right
         .then_some(arguments)
         .ok_or_else(|| "legs come in pairs, and time is more than none".into())
+}
+
+/// The machine's CPU time so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineTime {
+    all: u64,
+    stolen: u64,
+}
+
+impl MachineTime {
+    /// Columns of the first line of `/proc/stat` that are time, and the one that the hypervisor
+    /// gave to others (proc_stat(5)).
+    const COLUMNS: usize = 8;
+    const COLUMN_STEAL: usize = 7;
+
+    /// Until now; zeros where /proc is not as we know it.
+    pub(crate) fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let columns = text.lines().next().unwrap_or_default().split_whitespace();
+        let columns: Vec<u64> = columns
+            .skip(1)
+            .take(Self::COLUMNS)
+            .map_while(|column| column.parse().ok())
+            .collect();
+        Self {
+            all: columns.iter().sum(),
+            stolen: columns.get(Self::COLUMN_STEAL).copied().unwrap_or(0),
+        }
+    }
+
+    /// Of all time since, in percent.
+    pub(crate) fn steal_percent(self) -> f64 {
+        let now = Self::now();
+        let all = now.all.saturating_sub(self.all).max(1);
+        now.stolen.saturating_sub(self.stolen) as f64 * 100.0 / all as f64
+    }
 }
 
 /// A program this bench started; it ends with this.
@@ -204,7 +242,19 @@ impl Table {
         self.rows.push(row);
     }
 
-    pub(crate) fn print(&self) {
+    /// Prints it; what was measured is left where `tools/bench/table.py` looks for it.
+    pub(crate) fn publish(&self, mode: Mode, name: &str, title: &str) {
+        println!("\n{name}: {title}");
+        self.print();
+        if mode == Mode::Test {
+            return;
+        }
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.json"));
+        let all = serde_json::json!({ "title": title, "rows": self.rows });
+        std::fs::write(file, all.to_string()).expect("the build's own folder takes a file");
+    }
+
+    fn print(&self) {
         let width = |column: usize| {
             let chars = self.rows.iter().map(|row| row[column].chars().count());
             chars.max().unwrap_or_default().max(COLUMN_CHARS_MIN)

@@ -9,6 +9,10 @@ import re
 import socket
 
 ANSWER_WAIT_S = 2.0
+# RFC 3551 table 4.
+PCMU = 0
+PCMA = 8
+NAMES = {PCMU: "PCMU", PCMA: "PCMA"}
 DATAGRAM_BYTES_MAX = 65_535
 
 
@@ -79,17 +83,19 @@ class Control:
             raise ValueError(f"{command}: {answer.get('error-reason', answer)}")
         return answer
 
-    def transcoded_call(self, name, far):
-        """Sets a call up: PCMU from whoever speaks first, PCMA to and from far (host, port).
+    def call(self, name, far, codec):
+        """Sets a call up: PCMU from whoever speaks first, codec to and from far (host, port).
 
         Returns the port that is to be spoken to.
         """
         unknown_yet = ("127.0.0.1", 9)
         common = {"call_id": name, "ICE": "remove", "flags": ["trust-address"]}
-        codec = {"mask": ["PCMU"], "transcode": ["PCMA"]}
-        self.ask("offer", from_tag="near", sdp=sdp(unknown_yet, 0), codec=codec, **common)
+        offer = {"from_tag": "near", "sdp": sdp(unknown_yet, PCMU), **common}
+        if codec != PCMU:
+            offer["codec"] = {"mask": [NAMES[PCMU]], "transcode": [NAMES[codec]]}
+        self.ask("offer", **offer)
         answer = self.ask(
-            "answer", from_tag="near", to_tag="far", sdp=sdp(far, 8), **common
+            "answer", from_tag="near", to_tag="far", sdp=sdp(far, codec), **common
         )
         found = re.search(r"^m=audio (\d+) RTP/AVP 0\b", answer["sdp"], re.MULTILINE)
         if not found:
@@ -98,9 +104,9 @@ class Control:
 
 
 def sdp(address, payload_type):
-    """One audio stream with one of the static payload types 0 and 8."""
+    """One audio stream with one of the static payload types above."""
     host, port = address
-    name = {0: "PCMU", 8: "PCMA"}[payload_type]
+    name = NAMES[payload_type]
     lines = [
         "v=0",
         f"o=- 1 1 IN IP4 {host}",

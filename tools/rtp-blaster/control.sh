@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measures the control: the load against the bare relay, at several numbers of legs, as jitter is to
+# Measures the control: the load against the bare echo, at several numbers of legs, as jitter is to
 # be measured: both SCHED_FIFO, with a SCHED_IDLE busy loop on each CPU so that none is halted.
 # Needs root (or CAP_SYS_NICE). Prints a row per run; ends only what it started.
 #   control.sh [SECONDS] [LEGS ...]
@@ -11,11 +11,11 @@ legs=("${@:-2}")
 [ $# -gt 0 ] || legs=(2 100 500 1000)
 priority=60
 report=$(mktemp)
-relay_out=$(mktemp)
+echo_out=$(mktemp)
 started=()
 finish() {
   kill "${started[@]}" 2>/dev/null || true
-  rm -f "$report" "$relay_out"
+  rm -f "$report" "$echo_out"
 }
 trap finish EXIT
 
@@ -26,17 +26,17 @@ done
 printf '%6s %12s %12s %12s %12s %12s %9s %8s %s\n' legs 'cpu µs/frame' 'between p99.9' \
   'grid p99.9' 'own p99.9' 'latency p50' missing steal acceptable
 for count in "${legs[@]}"; do
-  : >"$relay_out" # or the ports of the relay before would be read
-  chrt -f "$priority" "$blaster" relay --listen 127.0.0.1:0 --listen 127.0.0.1:0 >"$relay_out" &
-  relay=$!
-  started+=("$relay")
-  until ports=$(sed -n 's/^listening on //p' "$relay_out") && [ -n "$ports" ]; do
-    kill -0 "$relay"
+  : >"$echo_out" # or the ports of the echo before would be read
+  chrt -f "$priority" "$blaster" echo --listen 127.0.0.1:0 --listen 127.0.0.1:0 >"$echo_out" &
+  echo=$!
+  started+=("$echo")
+  until ports=$(sed -n 's/^listening on //p' "$echo_out") && [ -n "$ports" ]; do
+    kill -0 "$echo"
     read -rt 0.05 <> <(:) || true
   done
   read -r first second <<<"$ports"
   chrt -f "$priority" "$blaster" load --to "$first" --to "$second" --legs "$count" --hears self \
-    --seconds "$seconds" --cpu-of "$relay" --json "$report" >/dev/null
+    --seconds "$seconds" --cpu-of "$echo" --json "$report" >/dev/null
   python3 - "$report" <<'END'
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -46,6 +46,6 @@ print("%6d %12.2f %12d %12d %12d %12d %9d %7.2f%% %s" % (
     r["downlink"]["frames_missing"], r["machine"]["steal_percent"],
     r["acceptable"] or "; ".join(r["not_acceptable_because"])))
 END
-  kill "$relay"
-  wait "$relay" || true
+  kill "$echo"
+  wait "$echo" || true
 done

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 
 use cli::{Outcome, Problem, Stop};
 use lexopt::Arg::{Long, Short, Value};
+use rtp_blaster::relay::Course;
 
 const USAGE: &str = "\
 Usage: rtp-blaster MODE [options]; rtp-blaster MODE --help tells more
 
   phone    one phone: plays WAV files into a gateway's RTP port and records what comes back
   load     many legs at once: measures what a gateway sends back, and fails on limits
-  relay    moves packets and does nothing else: the control to measure against
+  echo     sends packets back and does nothing else: the control to measure against
+  relay    moves packets from leg to leg and does nothing else
 
 Exit status 0: done. 1: it could not be done. 2: wrong usage. 3: a limit was broken (load).
 ";
@@ -45,9 +47,13 @@ fn run(mut parser: lexopt::Parser) -> Result<Outcome, Stop> {
     match mode.to_str() {
         Some("load") => cli::load::run(parser),
         Some("phone") => cli::phone::run(parser),
-        Some("relay") => cli::relay::run(parser),
+        Some("echo") => cli::relay::run(parser, Course::Back),
+        Some("relay") => cli::relay::run(parser, Course::Cross),
         _ => {
-            let problem = format!("unknown mode {}: phone, load or relay", mode.display());
+            let problem = format!(
+                "unknown mode {}: phone, load, echo or relay",
+                mode.display()
+            );
             Err(Stop::Usage(problem.into()))
         }
     }

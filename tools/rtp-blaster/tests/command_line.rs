@@ -16,13 +16,7 @@ struct RelayProcess {
 impl RelayProcess {
     fn start() -> Self {
         let mut child = Command::new(BINARY)
-            .args([
-                "relay",
-                "--listen",
-                "127.0.0.1:0",
-                "--listen",
-                "127.0.0.1:0",
-            ])
+            .args(["echo", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
@@ -116,7 +110,7 @@ fn broken_limits_are_named_one_by_one_and_exit_with_3() {
 fn wrong_usage_is_one_line_and_exits_with_2() {
     let wrong = [
         "load --legs 4",
-        "load --to 127.0.0.1:9 --legs 1",
+        "load --to 127.0.0.1:9 --legs 0",
         "load --to 127.0.0.1:9 --legs 2001",
         "load --to localhost:9",
         "load --to 127.0.0.1:9 --loss 101",
@@ -129,7 +123,10 @@ fn wrong_usage_is_one_line_and_exits_with_2() {
         "load --to 127.0.0.1:9 --to 127.0.0.1:11 --legs 3",
         "load --to 127.0.0.1:9 --wav /nowhere.wav",
         "relay",
-        "relay --listen 127.0.0.1:0 --cross",
+        "relay --listen 127.0.0.1:0",
+        "echo",
+        "load --to 127.0.0.1:9 --from-port 65535",
+        "load --to 127.0.0.1:9 --from-port x",
         "phone",
         "dance",
         "",
@@ -140,7 +137,7 @@ fn wrong_usage_is_one_line_and_exits_with_2() {
         assert_eq!(output.status.code(), Some(2), "{line}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{line}: {stderr}");
     }
-    for mode in ["load", "relay", "phone"] {
+    for mode in ["load", "echo", "relay", "phone"] {
         let help = blaster(&[mode, "--help"]);
         assert_eq!(help.status.code(), Some(0));
         assert!(help.stdout.starts_with(b"Usage: rtp-blaster"));

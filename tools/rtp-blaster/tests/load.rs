@@ -119,7 +119,8 @@ fn duplicates_are_counted_exactly() {
     assert!(report.uplink.duplicated > 20);
     assert_eq!(report.downlink.duplicates, report.uplink.duplicated);
     assert_eq!(report.downlink.frames, LEGS * FRAMES);
-    assert_eq!(report.downlink.frames_doubled, 0);
+    assert_eq!(report.downlink.doubled_by_timestamp, 0);
+    assert!(report.downlink.frames_doubled >= report.uplink.duplicated);
 }
 
 #[test]
@@ -215,6 +216,54 @@ fn crossed_legs_hear_their_partners_and_wrong_pairs_are_found() {
 }
 
 #[test]
+fn every_codec_and_content_goes_through() {
+    let samples = |codec: UplinkCodec| (0..codec.frame_samples() as i16 * 10).collect();
+    for name in ["pcma", "slin", "slin16", "g722"] {
+        let codec = UplinkCodec::from_name(name).expect("a codec");
+        for voice in [Voice::Tone, Voice::Wav(samples(codec))] {
+            let report = through_echo(|plan| {
+                plan.codec = codec;
+                plan.voice = voice;
+                plan.window = Duration::from_millis(300);
+            });
+            let down = &report.downlink;
+            let expected = [(codec.payload_type(), LEGS * 15)].into();
+            assert_eq!(down.by_payload_type, expected, "{name}");
+            assert_eq!((down.timestamp_errors, down.missing_by_timestamp), (0, 0));
+            assert_eq!(report.markers, None);
+        }
+    }
+}
+
+#[test]
+fn a_doubled_frame_counts_whatever_its_sequence_number() {
+    // The gateway sends the same frame twice under a sequence number of its own, and one number
+    // less after that: as a tick that ran twice.
+    let mut extra = 0_u16;
+    let echo = Echo::start(Duration::ZERO, move |number, packet| {
+        let numbered = |mut packet: Vec<u8>, add: u16| {
+            let number = u16::from_be_bytes([packet[2], packet[3]]).wrapping_add(add);
+            packet[2..4].copy_from_slice(&number.to_be_bytes());
+            packet
+        };
+        let first = numbered(packet.clone(), extra);
+        if number != 41 {
+            return vec![first];
+        }
+        extra = 1;
+        vec![first, numbered(packet, extra)]
+    });
+    let mut plan = plan(vec![echo.address]);
+    plan.legs = 2;
+    let report = run(&plan);
+    let down = &report.downlink;
+    assert_eq!((down.doubled_by_timestamp, down.duplicates), (1, 0));
+    assert!(down.frames_doubled >= 1);
+    let limit = Threshold::new("doubled", 0.0).expect("a limit");
+    assert!(limit.violation(&report).is_some());
+}
+
+#[test]
 fn latency_is_that_of_the_far_end() {
     let late = Duration::from_millis(83);
     for name in ["pcmu", "slin16"] {
@@ -229,6 +278,12 @@ fn latency_is_that_of_the_far_end() {
         assert!((83_000..103_000).contains(&p50_us), "{name}: {p50_us} µs");
         let ear_ms = markers.latency.p99_us as f64 / 1e3 + 20.0;
         assert!((markers.mouth_to_ear_ms_p99 - ear_ms).abs() < 1e-6);
+        let of_legs = report.per_leg.iter().filter_map(|leg| leg.markers);
+        let of_legs: Vec<_> = of_legs.collect();
+        assert_eq!(of_legs.len() as u64, LEGS);
+        assert!(of_legs.iter().all(|leg| leg.latency.p50_us >= 82_000));
+        let heard: u64 = of_legs.iter().map(|leg| leg.heard).sum();
+        assert_eq!(heard, markers.heard);
     }
 }
 
@@ -254,6 +309,11 @@ fn faults_of_the_far_end_are_told_apart() {
     let report = run(&plan(vec![echo.address]));
     let down = &report.downlink;
     assert_eq!((down.lost, down.duplicates), (1, 1));
+    assert!(
+        down.frames_doubled >= 1,
+        "the copy, and what the clock adds"
+    );
+    assert!(down.gaps >= 1, "where the lost one was");
     assert_eq!(down.ssrc_changes, 2);
     assert_eq!(down.payload_type_errors, 1);
     assert_eq!(down.timestamp_errors, 2);
@@ -267,6 +327,7 @@ fn a_silent_gateway_misses_every_frame() {
     short.window = Duration::from_millis(400);
     let report = run(&short);
     assert_eq!(report.legs_unheard as u64, LEGS);
+    assert!((report.downlink.gap_ms_max - 400.0).abs() < 1.0);
     assert_eq!(report.downlink.frames_missing, LEGS * 20);
     let broken = Threshold::new("missing", 0.0)
         .expect("a limit")

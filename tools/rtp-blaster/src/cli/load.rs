@@ -176,6 +176,10 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Problem> {
             let address = value.parse();
             plan.bind = address.map_err(|_| format!("{value}: want a numeric address"))?;
         }
+        "from-port" => {
+            let port = value.parse();
+            plan.from_port = Some(port.map_err(|_| format!("{value}: want a port"))?);
+        }
         "legs" => plan.legs = count(value)? as usize,
         "codec" => plan.codec = codec(value)?,
         "markers" => plan.voice = Voice::Markers(duration(value)?),

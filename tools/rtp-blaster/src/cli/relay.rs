@@ -1,4 +1,5 @@
-//! `rtp-blaster relay`: opens the ports, moves packets until told to stop, prints what it cost.
+//! `rtp-blaster echo` and `relay`: opens the ports, moves packets until told to stop, prints what
+//! it cost.
 
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,13 +17,15 @@ use serde::Serialize;
 use super::{Outcome, Problem, Stop, address, seconds};
 
 const USAGE: &str = "\
-Usage: rtp-blaster relay --listen HOST:PORT [--listen HOST:PORT ...] [options]
+Usage: rtp-blaster echo|relay --listen HOST:PORT [--listen HOST:PORT ...] [options]
 
-Sends every packet back to where it came from: what any gateway costs at least. One thread and one
-socket per port, recvmmsg and sendmmsg, a wake-up as soon as one packet is there.
+The controls: what any gateway costs at least. One thread and one socket per port, recvmmsg and
+sendmmsg, a wake-up as soon as one packet is there.
+  echo    sends every packet back to where it came from
+  relay   sends it to the leg of the same rank on the partner port: ports 1 and 2, 3 and 4 ...,
+          ranks by the order in which legs are first heard
 
   --listen HOST:PORT   a port, numeric; port 0 chooses one; may be repeated
-  --cross              to the leg of the same rank on the partner port instead
   --seconds N          end after N seconds, at most 3600 (Ctrl-C)
 
 The first line printed names the ports; the last one is a report in JSON with the CPU time, user
@@ -52,8 +55,8 @@ struct Options {
 }
 
 /// Runs the mode.
-pub(crate) fn run(parser: lexopt::Parser) -> Result<Outcome, Stop> {
-    let Some(options) = parse(parser).map_err(Stop::Usage)? else {
+pub(crate) fn run(parser: lexopt::Parser, course: Course) -> Result<Outcome, Stop> {
+    let Some(options) = parse(parser, course).map_err(Stop::Usage)? else {
         return Ok(Outcome::Help(USAGE));
     };
     relay(&options).map_err(Stop::Failed)?;
@@ -110,17 +113,16 @@ fn relay(options: &Options) -> Result<(), Problem> {
 }
 
 /// None when help was asked for.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Problem> {
+fn parse(mut parser: lexopt::Parser, course: Course) -> Result<Option<Options>, Problem> {
     let mut options = Options {
         listen: Vec::new(),
-        course: Course::Back,
+        course,
         length: None,
     };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
             Long("listen") => options.listen.push(address(&parser.value()?.string()?)?),
-            Long("cross") => options.course = Course::Cross,
             Long("seconds") => {
                 let length_s = seconds(&parser.value()?.string()?)?;
                 options.length = Some(Duration::from_secs_f64(length_s));
@@ -135,7 +137,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, Problem> {
         );
     }
     if options.course == Course::Cross && ports % 2 == 1 {
-        return Err("--cross: want an even number of ports".into());
+        return Err("--listen: a relay wants an even number of ports".into());
     }
     Ok(Some(options))
 }

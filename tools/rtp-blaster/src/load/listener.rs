@@ -4,6 +4,7 @@
 //! Times count from the run's first packet. Until [`Listener::open_window`] everything is followed
 //! and nothing is counted.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::grid::Grid;
@@ -14,8 +15,14 @@ use crate::rtp::Header;
 use crate::sequence::{Arrival, SequenceCounts, SequenceTracker};
 
 const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
+/// A longer time between two packets is a gap: a tick and a half, so that jitter is none and one
+/// packet lost is one.
+const GAP_MIN: Duration = Duration::from_millis(FRAME_MS as u64 * 3 / 2);
 /// A longer step of the timestamp is a restart, not a gap: two seconds.
 const STEP_FRAMES_MAX: u32 = 100;
+/// When a window's first and last packet were due is told by so many at that end: one late packet
+/// there must not look like a tick too many or too few.
+const EDGE_PACKETS: usize = 9;
 /// Samples of the longest frame that is listened to: 60 ms at 16 kHz.
 const SAMPLES_MAX: usize = 960;
 /// Payload types are seven bits.
@@ -56,10 +63,12 @@ pub struct ListenerCounts {
     pub by_payload_type: [u32; PAYLOAD_TYPES],
     /// Packets within the window that are no duplicates.
     pub in_window: u64,
-    /// Arrival of the first and the last of them.
+    /// Arrival of the first and the last of them; once finished, when these were due.
     pub first_last: Option<(Duration, Duration)>,
     /// Bursts of sound that were no whole marker.
     pub markers_garbled: u64,
+    /// Times of more than 30 ms without a packet.
+    pub gaps: u64,
     /// Longest time between two packets, or from the window's edges to the first and last.
     pub gap_max: Duration,
 }
@@ -76,6 +85,8 @@ pub struct Listener {
     hearing: Option<Hearing>,
     window: Option<Duration>,
     counts: ListenerCounts,
+    first: Edge,
+    last: Edge,
     /// How far the time between two packets was from what their timestamps say.
     pub interarrival: Spread,
     /// How far packets were from the leg's own 20 ms grid.
@@ -94,6 +105,57 @@ struct Hearing {
     detector: Detector,
     samples: Vec<i16>,
     onset: Duration,
+}
+
+/// Packets at one end of the window; the outermost is the last of them.
+#[derive(Debug)]
+struct Edge {
+    arrivals: VecDeque<EdgeArrival>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct EdgeArrival {
+    at: Duration,
+    timestamp: u32,
+    frame_ticks: u32,
+}
+
+impl Edge {
+    fn push(&mut self, arrival: EdgeArrival) {
+        if self.arrivals.len() == EDGE_PACKETS {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(arrival);
+    }
+
+    /// When the outermost packet was due: the median of what all of them say. Those whose timestamp
+    /// has nothing to do with its own say nothing.
+    fn due(&self) -> Option<Duration> {
+        let outermost = self.arrivals.back()?;
+        let frame_ticks = i64::from(outermost.frame_ticks);
+        let said_by = |arrival: &EdgeArrival| {
+            let ticks = outermost.timestamp.wrapping_sub(arrival.timestamp);
+            let ticks = i64::from(ticks.cast_signed());
+            let is_plausible = ticks.abs() <= i64::from(STEP_FRAMES_MAX) * frame_ticks;
+            let due_ns =
+                arrival.at.as_nanos() as i64 + ticks * FRAME.as_nanos() as i64 / frame_ticks;
+            is_plausible.then_some(due_ns.max(0) as u64)
+        };
+        let mut dues_ns: Vec<_> = self.arrivals.iter().filter_map(said_by).collect();
+        dues_ns.sort_unstable();
+        dues_ns
+            .get(dues_ns.len() / 2)
+            .copied()
+            .map(Duration::from_nanos)
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            arrivals: VecDeque::with_capacity(EDGE_PACKETS),
+        }
+    }
 }
 
 /// Whether a leg decodes and listens for markers.
@@ -123,6 +185,8 @@ impl Listener {
             hearing,
             window: None,
             counts: ListenerCounts::default(),
+            first: Edge::default(),
+            last: Edge::default(),
             interarrival: Spread::of_leg(),
             from_grid: Spread::of_leg(),
         }
@@ -170,7 +234,7 @@ impl Listener {
             Arrival::Newest { step } => self.judge(&header, u32::from(step), at),
             Arrival::Start => self.begin(&header),
         }
-        self.note_arrival(at);
+        self.note_arrival(&header, at);
         self.newest = Some(Newest {
             timestamp: header.timestamp,
             at,
@@ -192,7 +256,8 @@ impl Listener {
             Some((_, last)) => window_end.saturating_sub(last),
             None => window_end.saturating_sub(self.window.unwrap_or(window_end)),
         };
-        self.counts.gap_max = self.counts.gap_max.max(tail);
+        self.note_gap(tail);
+        self.counts.first_last = self.first.due().zip(self.last.due());
         (self.counts, self.interarrival, self.from_grid)
     }
 
@@ -267,13 +332,28 @@ impl Listener {
         }
     }
 
-    fn note_arrival(&mut self, at: Duration) {
+    fn note_arrival(&mut self, header: &Header, at: Duration) {
         let Some(window) = self.window else { return };
         self.counts.in_window += 1;
         let since = self.counts.first_last.map_or(window, |(_, last)| last);
-        self.counts.gap_max = self.counts.gap_max.max(at.saturating_sub(since));
+        self.note_gap(at.saturating_sub(since));
         let first = self.counts.first_last.map_or(at, |(first, _)| first);
         self.counts.first_last = Some((first, at));
+        let arrival = EdgeArrival {
+            at,
+            timestamp: header.timestamp,
+            frame_ticks: frame_ticks_of(header.payload_type),
+        };
+        if self.first.arrivals.len() < EDGE_PACKETS {
+            // The outermost comes last, as at the other end.
+            self.first.arrivals.push_front(arrival);
+        }
+        self.last.push(arrival);
+    }
+
+    fn note_gap(&mut self, time: Duration) {
+        self.counts.gaps += u64::from(time > GAP_MIN);
+        self.counts.gap_max = self.counts.gap_max.max(time);
     }
 
     /// Counts a garbled marker, and returns who said a good one.
@@ -321,6 +401,7 @@ impl Default for ListenerCounts {
             in_window: 0,
             first_last: None,
             markers_garbled: 0,
+            gaps: 0,
             gap_max: Duration::ZERO,
         }
     }
@@ -333,7 +414,7 @@ impl ListenerCounts {
         let Some((first, last)) = self.first_last else {
             return (frames_in(window_end.saturating_sub(window_start)), 0);
         };
-        let ticks = frames_in(last - first) + 1;
+        let ticks = frames_in(last.saturating_sub(first)) + 1;
         let edges = whole_frames_in(first.saturating_sub(window_start))
             + whole_frames_in(window_end.saturating_sub(last));
         (
@@ -430,7 +511,7 @@ mod tests {
         let counts = lossy.finish(1_000);
         assert_eq!((counts.sequence.lost, counts.slots_missing), (3, 3));
         assert_eq!(counts.by_clock(Duration::ZERO, second), (3, 0));
-        assert_eq!(counts.gap_max, Duration::from_millis(80));
+        assert_eq!((counts.gaps, counts.gap_max), (1, FRAME * 4));
         assert_eq!(counts.timestamp_errors, 0);
 
         // A gateway that stalls and lets its timestamps stand still.
@@ -460,6 +541,22 @@ mod tests {
             counts.by_clock(Duration::ZERO, Duration::from_millis(200)),
             (6, 0)
         );
+    }
+
+    /// Goal: a packet late at the window's edge is no tick too many or too few. Method: the first
+    /// or the last 15 ms late, which rounds to another number of ticks between them.
+    #[test]
+    fn a_late_packet_at_the_edge_is_not_a_tick() {
+        for late in [0, 49] {
+            let mut stream = Stream::open();
+            (0..50).for_each(|n| {
+                let late_ms = if n == late { 15 } else { 0 };
+                stream.packet(1, 1, 10 + 20 * n + late_ms);
+            });
+            let counts = stream.finish(1_000);
+            let by_clock = counts.by_clock(Duration::ZERO, Duration::from_secs(1));
+            assert_eq!(by_clock, (0, 0), "packet {late} late");
+        }
     }
 
     /// Goal: what comes late or twice is neither missing nor doubled. Method: a swap and a copy.
@@ -494,6 +591,7 @@ mod tests {
         let counts = once.finish(1_000);
         assert_eq!(counts.by_clock(window.0, window.1).0, 4 + 44);
         assert_eq!(counts.gap_max, Duration::from_millis(900));
+        assert_eq!(counts.gaps, 2, "before it and after it");
         let counts = Stream::open().finish(1_000);
         assert_eq!(counts.by_clock(window.0, window.1), (50, 0));
         assert_eq!(counts.gap_max, Duration::from_secs(1));

@@ -252,7 +252,7 @@ fn allow_files(legs: usize) -> Result<(), LoadError> {
 
 fn open_sockets(plan: &Plan) -> Result<Vec<UdpSocket>, LoadError> {
     let open = |leg| {
-        let socket = UdpSocket::bind((plan.bind, 0));
+        let socket = UdpSocket::bind(plan.address_of(leg));
         let prepared = socket.and_then(|socket| receiver::prepare(&socket).map(|()| socket));
         prepared.map_err(|source| LoadError::Bind { leg, source })
     };

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::impairment::Impairment;
 use crate::codec::{FRAME_MS, UplinkCodec};
 
-/// Fewest legs: one pair.
-pub const LEGS_MIN: usize = 2;
+/// Fewest legs.
+pub const LEGS_MIN: usize = 1;
 /// Most legs: what one sender thread can pace on one core with room to spare.
 pub const LEGS_MAX: usize = 2_000;
-/// Most gateway ports.
-pub const PORTS_MAX: usize = 16;
+/// Most gateway ports: one for each leg, as gateways have that give every call a port.
+pub const PORTS_MAX: usize = LEGS_MAX;
 /// Longest warm-up, window and ramp together: 2000 legs make fewer packets in it than 2^32.
 pub const DURATION_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Most malformed or spoofed packets per second.
@@ -26,6 +26,8 @@ pub struct Plan {
     pub to: Vec<SocketAddr>,
     /// Our own address; every leg has a port of its own there.
     pub bind: IpAddr,
+    /// Where the legs' ports begin, one after the other; any that are free where none is asked for.
+    pub from_port: Option<u16>,
     /// How many legs, in [`LEGS_MIN`] ..= [`LEGS_MAX`].
     pub legs: usize,
     /// What is sent.
@@ -103,6 +105,7 @@ impl Plan {
         Self {
             to,
             bind: IpAddr::from([127, 0, 0, 1]),
+            from_port: None,
             legs,
             codec: UplinkCodec::Pcmu,
             voice: Voice::Markers(Duration::from_secs(2)),
@@ -149,6 +152,12 @@ impl Plan {
                 "--seconds: want more than 0, with ramp and warm-up at most {DURATION_MAX:?}"
             ));
         }
+        let last_port = self
+            .from_port
+            .map(|first| usize::from(first) + self.legs - 1);
+        if self.from_port == Some(0) || last_port > Some(usize::from(u16::MAX)) {
+            return Err(format!("--from-port: {} ports do not fit", self.legs));
+        }
         if self.malformed_per_s.max(self.spoofed_per_s) > HOSTILE_PER_S_MAX {
             return Err(format!(
                 "at most {HOSTILE_PER_S_MAX} malformed or spoofed packets per second"
@@ -171,6 +180,13 @@ impl Plan {
     /// The port of a leg, as its index in `to`.
     pub fn port_of(&self, leg: usize) -> usize {
         leg % self.to.len()
+    }
+
+    /// Our own address on a leg.
+    pub fn address_of(&self, leg: usize) -> SocketAddr {
+        // The check saw to it that all ports are below 2^16.
+        let port = self.from_port.map_or(0, |first| first + leg as u16);
+        SocketAddr::new(self.bind, port)
     }
 
     /// The leg that should be heard on this one.
@@ -246,12 +262,18 @@ mod tests {
     #[test]
     fn bounds_are_checked() {
         assert_eq!(plan(2).check(), Ok(()));
-        assert!(plan(1).check().is_err());
+        assert!(plan(0).check().is_err());
         assert!(plan(2_001).check().is_err());
         assert!(plan(3).check().unwrap_err().contains("--hears"));
         let mut odd = plan(2);
         odd.to.clear();
         assert!(odd.check().is_err());
+        let mut high = plan(2);
+        high.from_port = Some(u16::MAX - 1);
+        assert_eq!(high.check(), Ok(()));
+        assert_eq!(high.address_of(1).port(), u16::MAX);
+        high.from_port = Some(u16::MAX);
+        assert!(high.check().is_err());
         let mut still = plan(2);
         still.window = Duration::ZERO;
         assert!(still.check().is_err());

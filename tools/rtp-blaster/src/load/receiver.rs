@@ -36,21 +36,45 @@ const CLOCK_ERROR_MAX: Duration = Duration::from_millis(2);
 pub struct Received {
     /// One per leg.
     pub listeners: Vec<Listener>,
-    /// What the markers told.
-    pub markers: Markers,
+    /// What the markers told, one per leg.
+    pub markers: Vec<Markers>,
     /// Packets the kernel dropped before this thread read them: our own fault, not the gateway's.
     pub dropped_here: u64,
 }
 
-/// What the markers of all legs told.
-#[derive(Debug)]
+/// What the markers on one leg, or on all, told.
+#[derive(Clone, Debug)]
 pub struct Markers {
-    /// Heard on the leg they were meant for, or on any where that is not asked.
+    /// Heard where they were meant to be, or anywhere where that is not asked.
     pub heard: u64,
-    /// Heard on another leg: voices crossed.
+    /// Meant for another leg: voices crossed.
     pub on_wrong_leg: u64,
     /// From the intended departure of a marker's first sample to its arrival, in µs.
     pub latency: Spread,
+}
+
+impl Markers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self {
+            heard: 0,
+            on_wrong_leg: 0,
+            latency: Spread::of_leg(),
+        }
+    }
+
+    /// Takes in all that were heard on another leg.
+    pub fn merge(&mut self, other: &Self) {
+        self.heard += other.heard;
+        self.on_wrong_leg += other.on_wrong_leg;
+        self.latency.merge(&other.latency);
+    }
+}
+
+impl Default for Markers {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Switches on the kernel's time stamps and drop counts.
@@ -106,11 +130,7 @@ impl<'a> Receiver<'a> {
             dropped: vec![0; sockets.len()],
             received: Received {
                 listeners: sockets.iter().map(|_| Listener::new(listening)).collect(),
-                markers: Markers {
-                    heard: 0,
-                    on_wrong_leg: 0,
-                    latency: Spread::of_all(),
-                },
+                markers: sockets.iter().map(|_| Markers::new()).collect(),
                 dropped_here: 0,
             },
         })
@@ -205,13 +225,14 @@ impl<'a> Receiver<'a> {
             .plan
             .heard_on(leg)
             .is_some_and(|right| right != heard.leg);
+        let markers = &mut self.received.markers[leg];
         if is_wrong || heard.leg >= self.plan.legs {
-            self.received.markers.on_wrong_leg += 1;
+            markers.on_wrong_leg += 1;
             return;
         }
-        self.received.markers.heard += 1;
+        markers.heard += 1;
         let latency = latency_of(self.plan, every, heard);
-        self.received.markers.latency.record(micros(latency));
+        markers.latency.record(micros(latency));
     }
 }
 

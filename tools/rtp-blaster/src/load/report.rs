@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::listener::ListenerCounts;
-use super::plan::Plan;
-use super::receiver::Received;
+use super::plan::{Plan, Voice};
+use super::receiver::{Markers, Received};
 use super::sender::Sent;
 use super::spread::{Bar, Spread, Summary, micros};
 use super::talker::UplinkCounts;
@@ -89,10 +89,13 @@ pub struct LegDownlink {
     pub missing_by_timestamp: u64,
     /// By the clock, from the window's beginning to its end.
     pub missing_by_clock: u64,
-    /// Packets that repeat the timestamp before them.
+    /// Frames that came again: duplicates, and the larger of what timestamps and what the clock say
+    /// beyond them, leg by leg.
     pub frames_doubled: u64,
-    /// Packets beyond one per tick, by the clock.
-    pub frames_extra: u64,
+    /// Packets that repeat the timestamp before them under a new sequence number.
+    pub doubled_by_timestamp: u64,
+    /// Packets beyond one per tick, by the clock, duplicates apart.
+    pub doubled_by_clock: u64,
     /// Sequence numbers that never came.
     pub lost: u64,
     /// Sequence numbers that came again.
@@ -115,6 +118,8 @@ pub struct LegDownlink {
     pub malformed: u64,
     /// Not from the leg's gateway port.
     pub from_strangers: u64,
+    /// Times of more than 30 ms without a packet: a tick and a half.
+    pub gaps: u64,
     /// Longest time without a packet.
     pub gap_ms_max: f64,
 }
@@ -194,6 +199,8 @@ pub struct LegReport {
     pub deviation: Summary,
     /// Deviation from its 20 ms grid.
     pub grid_deviation: Summary,
+    /// What the markers heard on it told; none when none were said.
+    pub markers: Option<MarkerReport>,
 }
 
 /// Everything a report is made of.
@@ -269,13 +276,16 @@ impl LoadReport {
     fn add_legs(&mut self, findings: Findings<'_>, window: (Duration, Duration)) {
         let plan = findings.plan;
         let (mut deviation, mut grid_deviation) = (Spread::of_leg(), Spread::of_leg());
-        let mut garbled = 0;
+        let (mut heard, mut garbled) = (Markers::new(), 0);
+        let has_markers = matches!(plan.voice, Voice::Markers(_));
         let received = findings.received;
-        let legs = received.listeners.into_iter().zip(&findings.sent.legs);
-        for (leg, (listener, uplink)) in legs.enumerate() {
+        let legs = received.listeners.into_iter().zip(&received.markers);
+        for (leg, (listener, markers)) in legs.enumerate() {
+            let uplink = &findings.sent.legs[leg];
             let (counts, interarrival, from_grid) = listener.finish(window.1);
             deviation.merge(&interarrival);
             grid_deviation.merge(&from_grid);
+            heard.merge(markers);
             garbled += counts.markers_garbled;
             let downlink = LegDownlink::new(&counts, plan, window);
             self.legs_unheard += usize::from(downlink.packets == 0);
@@ -288,27 +298,32 @@ impl LoadReport {
                 downlink,
                 deviation: interarrival.summary(),
                 grid_deviation: from_grid.summary(),
+                markers: has_markers.then(|| MarkerReport::new(markers, counts.markers_garbled)),
             });
         }
         self.deviation = deviation.summary();
         self.deviation_bars = deviation.bars();
         self.grid_deviation = grid_deviation.summary();
-        if matches!(plan.voice, super::plan::Voice::Markers(_)) {
-            let latency = received.markers.latency.summary();
-            self.markers = Some(MarkerReport {
-                heard: received.markers.heard,
-                on_wrong_leg: received.markers.on_wrong_leg,
-                garbled,
-                latency,
-                mouth_to_ear_ms_p99: latency.p99_us as f64 / 1e3 + f64::from(FRAME_MS),
-            });
+        self.markers = has_markers.then(|| MarkerReport::new(&heard, garbled));
+    }
+}
+
+impl MarkerReport {
+    fn new(markers: &Markers, garbled: u64) -> Self {
+        let latency = markers.latency.summary();
+        Self {
+            heard: markers.heard,
+            on_wrong_leg: markers.on_wrong_leg,
+            garbled,
+            latency,
+            mouth_to_ear_ms_p99: latency.p99_us as f64 / 1e3 + f64::from(FRAME_MS),
         }
     }
 }
 
 impl LegDownlink {
     fn new(counts: &ListenerCounts, plan: &Plan, window: (Duration, Duration)) -> Self {
-        let (missing_by_clock, frames_extra) = counts.by_clock(window.0, window.1);
+        let (missing_by_clock, doubled_by_clock) = counts.by_clock(window.0, window.1);
         let types = (0..).zip(counts.by_payload_type);
         let by_payload_type: std::collections::BTreeMap<u8, u64> = types
             .filter(|(_, packets)| *packets > 0)
@@ -318,7 +333,10 @@ impl LegDownlink {
         let wrong = by_payload_type
             .iter()
             .filter(|(number, _)| is_wrong(number));
-        let length_ms = window.1.saturating_sub(window.0).as_millis() as u64;
+        let length = window.1.saturating_sub(window.0);
+        let length_ms = length.as_millis() as u64;
+        // A leg never heard has no packet to count from.
+        let gap_max = counts.first_last.map_or(length, |_| counts.gap_max);
         Self {
             packets: counts.packets,
             frames: counts.in_window,
@@ -326,8 +344,10 @@ impl LegDownlink {
             frames_missing: missing_by_clock.max(counts.slots_missing),
             missing_by_timestamp: counts.slots_missing,
             missing_by_clock,
-            frames_doubled: counts.frames_doubled,
-            frames_extra,
+            frames_doubled: counts.sequence.duplicates
+                + doubled_by_clock.max(counts.frames_doubled),
+            doubled_by_timestamp: counts.frames_doubled,
+            doubled_by_clock,
             lost: counts.sequence.lost,
             duplicates: counts.sequence.duplicates,
             reordered: counts.sequence.reordered,
@@ -339,7 +359,8 @@ impl LegDownlink {
             by_payload_type,
             malformed: counts.malformed,
             from_strangers: counts.from_strangers,
-            gap_ms_max: seconds(counts.gap_max) * 1e3,
+            gaps: counts.gaps,
+            gap_ms_max: seconds(gap_max) * 1e3,
         }
     }
 
@@ -351,7 +372,8 @@ impl LegDownlink {
         self.missing_by_timestamp += leg.missing_by_timestamp;
         self.missing_by_clock += leg.missing_by_clock;
         self.frames_doubled += leg.frames_doubled;
-        self.frames_extra += leg.frames_extra;
+        self.doubled_by_timestamp += leg.doubled_by_timestamp;
+        self.doubled_by_clock += leg.doubled_by_clock;
         self.lost += leg.lost;
         self.duplicates += leg.duplicates;
         self.reordered += leg.reordered;
@@ -365,6 +387,7 @@ impl LegDownlink {
         }
         self.malformed += leg.malformed;
         self.from_strangers += leg.from_strangers;
+        self.gaps += leg.gaps;
         self.gap_ms_max = self.gap_ms_max.max(leg.gap_ms_max);
     }
 }

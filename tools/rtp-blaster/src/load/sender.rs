@@ -132,8 +132,9 @@ impl<'a> Sender<'a> {
             },
         };
         due.extend((0..plan.legs).map(frame_zero).map(Reverse));
-        // Hostile packets begin when all legs have: they must not open legs out of order.
-        let at = plan.ramp;
+        // Hostile packets begin when a gateway has admitted all legs, which takes it a moment: they
+        // must not take their places.
+        let at = plan.window_start();
         due.extend((plan.malformed_per_s > 0).then_some(Reverse(Due {
             at,
             what: What::Malformed(0),
@@ -226,7 +227,7 @@ impl<'a> Sender<'a> {
                 let to = self.plan.to[self.plan.port_of(leg)];
                 self.sent.send_errors += refused(&self.sockets[leg], packet, to);
                 self.sent.malformed += 1;
-                let at = self.plan.ramp + every(self.plan.malformed_per_s, number + 1);
+                let at = self.plan.window_start() + every(self.plan.malformed_per_s, number + 1);
                 self.push(at, What::Malformed(number + 1));
             }
             What::Spoofed(number) => {
@@ -236,7 +237,7 @@ impl<'a> Sender<'a> {
                 let to = self.plan.to[self.plan.port_of(leg)];
                 self.sent.send_errors += refused(&self.strangers[stranger], packet, to);
                 self.sent.spoofed += 1;
-                let at = self.plan.ramp + every(self.plan.spoofed_per_s, number + 1);
+                let at = self.plan.window_start() + every(self.plan.spoofed_per_s, number + 1);
                 self.push(at, What::Spoofed(number + 1));
             }
             What::Slot(slot) => {

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use super::report::{CpuReport, LegDownlink, LoadReport, MarkerReport};
+use super::report::{CpuReport, LegDownlink, LegReport, LoadReport, MarkerReport};
 use super::spread::{Bar, Summary};
 
 /// Characters of the longest bar.
 const BAR_CHARACTERS: u64 = 50;
+/// Legs shown, the worst first.
+const LEGS_SHOWN: usize = 5;
 /// Threads shown of each process.
 const THREADS_SHOWN: usize = 12;
 
@@ -38,6 +40,7 @@ fn write_report(text: &mut String, report: &LoadReport) -> std::fmt::Result {
         write_summary(text, "latency", &markers.latency)?;
         write_markers(text, markers)?;
     }
+    write_worst_legs(text, &report.per_leg)?;
     report.cpu.iter().try_for_each(|cpu| write_cpu(text, cpu))?;
     writeln!(
         text,
@@ -92,18 +95,20 @@ fn write_received(text: &mut String, down: &LegDownlink, silent: usize) -> std::
     )?;
     writeln!(
         text,
-        "missing    {} (timestamps {}, clock {}); doubled {}, beyond one per tick {}; silent legs \
-         {silent}",
+        "missing    {} (timestamps {}, clock {}); doubled {} (sequence {}, timestamps {}, clock \
+         {}); silent legs {silent}",
         down.frames_missing,
         down.missing_by_timestamp,
         down.missing_by_clock,
         down.frames_doubled,
-        down.frames_extra
+        down.duplicates,
+        down.doubled_by_timestamp,
+        down.doubled_by_clock
     )?;
     writeln!(
         text,
-        "sequence   lost {}, duplicates {}, reordered {}, jumps {}; longest gap {:.1} ms",
-        down.lost, down.duplicates, down.reordered, down.sequence_jumps, down.gap_ms_max
+        "sequence   lost {}, duplicates {}, reordered {}, jumps {}; gaps {}, longest {:.1} ms",
+        down.lost, down.duplicates, down.reordered, down.sequence_jumps, down.gaps, down.gap_ms_max
     )?;
     writeln!(
         text,
@@ -138,6 +143,37 @@ fn write_markers(text: &mut String, markers: &MarkerReport) -> std::fmt::Result 
         "markers    {} heard, {} on a wrong leg, {} garbled; mouth to ear p99 {:.1} ms",
         markers.heard, markers.on_wrong_leg, markers.garbled, markers.mouth_to_ear_ms_p99
     )
+}
+
+/// Legs with frames missing or doubled first, then by the deviation of their slowest packets.
+fn write_worst_legs(text: &mut String, legs: &[LegReport]) -> std::fmt::Result {
+    let mut worst: Vec<_> = legs.iter().collect();
+    worst.sort_by_key(|leg| {
+        let wrong = leg.downlink.frames_missing + leg.downlink.frames_doubled;
+        std::cmp::Reverse((wrong, leg.deviation.p99_9_us))
+    });
+    writeln!(
+        text,
+        "worst legs {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}  µs",
+        "missing", "doubled", "lost", "p50", "p99.9", "max", "latency"
+    )?;
+    for leg in worst.into_iter().take(LEGS_SHOWN) {
+        let markers = leg.markers.filter(|markers| markers.heard > 0);
+        let latency = markers.map(|markers| markers.latency.p99_us.to_string());
+        writeln!(
+            text,
+            "  leg {:<4} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            leg.leg,
+            leg.downlink.frames_missing,
+            leg.downlink.frames_doubled,
+            leg.downlink.lost,
+            leg.deviation.p50_us,
+            leg.deviation.p99_9_us,
+            leg.deviation.max_us,
+            latency.as_deref().unwrap_or("-")
+        )?;
+    }
+    Ok(())
 }
 
 fn write_cpu(text: &mut String, cpu: &CpuReport) -> std::fmt::Result {

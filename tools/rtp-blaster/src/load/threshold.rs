@@ -31,11 +31,8 @@ pub const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "doubled",
-        meaning: "frames that repeat a timestamp or exceed one per tick",
-        value: |report| {
-            let downlink = &report.downlink;
-            Some(downlink.frames_doubled.max(downlink.frames_extra) as f64)
-        },
+        meaning: "frames that came again, by sequence, timestamp or clock",
+        value: |report| Some(report.downlink.frames_doubled as f64),
     },
     Measure {
         name: "loss",
@@ -75,6 +72,11 @@ pub const MEASURES: &[Measure] = &[
         name: "unheard",
         meaning: "legs that heard nothing",
         value: |report| Some(report.legs_unheard as f64),
+    },
+    Measure {
+        name: "gaps",
+        meaning: "times of more than 30 ms without a packet",
+        value: |report| Some(report.downlink.gaps as f64),
     },
     Measure {
         name: "gap-ms",
