@@ -207,13 +207,13 @@ fn the_later_of_two_lines_holds() {
 fn the_websocket_port_is_where_a_gateway_finds_its_translator() {
     let folder = gateway().variable("WEBSOCKET_PORT", "4002");
     assert_eq!(folder.load().link.url, "ws://127.0.0.1:4002/translate");
-    let toml = format!("{PAIR}[link]\nurl = \"wss://translator.example/translate\"\n");
+    let toml = format!("{PAIR}[link]\nurl = \"ws://translator.example/translate\"\n");
     let folder = Folder::new(Command::Gateway)
         .toml(&toml)
         .variable("WEBSOCKET_PORT", "4002");
     assert_eq!(
         folder.load().link.url,
-        "wss://translator.example:4002/translate"
+        "ws://translator.example:4002/translate"
     );
     let folder = folder.set("link.url", "ws://127.0.0.1:1/translate");
     assert_eq!(folder.load().link.url, "ws://127.0.0.1:1/translate");

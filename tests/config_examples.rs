@@ -17,7 +17,6 @@ const EXAMPLES: [&str; 6] = [
     "key_file",
     "rx_core",
     "tx_core",
-    "priority",
 ];
 
 fn load(toml: &str, env: &str) -> Config {

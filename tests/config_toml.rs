@@ -300,7 +300,7 @@ fn a_long_value_is_shown_in_part() {
 #[test]
 fn a_url_of_another_scheme_is_refused() {
     for (table, url, schemes) in [
-        ("link", "http://127.0.0.1:3002/translate", "ws or wss"),
+        ("link", "wss://127.0.0.1:3002/translate", "ws"),
         ("deepgram", "https://api.deepgram.com", "wss or ws"),
         ("deepl", "ftp://api.deepl.com", "https or http"),
         ("elevenlabs", "api.elevenlabs.io", "https or http"),

@@ -28,7 +28,7 @@ const PROMPT_HZ: f64 = 900.0;
 const LATE_HZ: f64 = 1_700.0;
 const FRESH_HZ: f64 = 2_100.0;
 
-/// DESIGN: audio is back within 2 s of the translator's return; the rest is room for this machine.
+/// Redial (250 ms), session and playout take under 2 s; the rest is room for a busy machine.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
 #[test]

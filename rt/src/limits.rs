@@ -31,7 +31,7 @@ pub const LINK_RING_FRAMES: usize = 8 * LEGS_MAX;
 /// Commands waiting for a tile: every leg added or removed twice.
 pub const COMMAND_RING_MAX: usize = 4 * LEGS_MAX;
 
-/// Events waiting for the control thread; what does not fit is counted.
+/// Events waiting for the log thread; what does not fit is counted.
 pub const EVENT_RING_MAX: usize = 4 * LEGS_MAX;
 
 /// Packets that wait in one leg's reorder window for one that is missing.

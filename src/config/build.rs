@@ -341,7 +341,7 @@ fn translator(draft: &mut Draft) -> Translator {
 
 fn link(draft: &mut Draft, command: Command, translator: SocketAddr) -> Link {
     const KEY: &str = "link.url";
-    let written = read(draft, KEY, parse::url(&["ws", "wss"]));
+    let written = read(draft, KEY, parse::url(&["ws"]));
     if let Some(url) = &written
         && url.path.is_empty()
         && let Some(setting) = draft.values.get(KEY).cloned()

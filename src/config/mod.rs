@@ -27,7 +27,7 @@
 //! | `extension.on_failure` | `"silence"` | `"silence"`, `"original"`, `"prompt:FILE"` |
 //! | `extension.waiting_prompt` | none: silence | a file |
 //! | `extension.comfort_noise_dbm0` | none: true silence | -80 to -40 |
-//! | `link.url` | `"ws://127.0.0.1:<port of translator.listen>/translate"` | ws, wss |
+//! | `link.url` | `"ws://127.0.0.1:<port of translator.listen>/translate"` | ws |
 //! | `translator.listen` | `"127.0.0.1:3002"` | numeric `IP:port` |
 //! | `translator.engine` | `"vendors"` | `"vendors"`, `"loop"` |
 //! | `translator.workers` | 8 | 1 to 256 |
@@ -42,7 +42,7 @@
 //! | `realtime.legs_max` | 512 | 1 to 1024 |
 //! | `realtime.tile_pairs` | 1 | 1 to 8 |
 //! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023; an array, one for each tile pair |
-//! | `realtime.priority` | 50 | 1 to 99, of the tiles; the link runs at 10 less; 0 does not ask |
+//! | `realtime.priority` | 50 | 1 to 99, of the tiles; the link runs at 10 less, at least 1; 0 does not ask |
 //! | `monitor.listen` | `"127.0.0.1:3001"` | numeric `IP:port`; no effect yet |
 //! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
 //!

@@ -22,7 +22,7 @@ pub struct Counts {
     pub call: Arc<CallCounts>,
     /// Of the log thread: packets that might have made a leg re-lock, and did not.
     pub relock: Arc<RelockCounts>,
-    /// What the kernel refused: to the start, then to each tile.
+    /// What the kernel refused: to the start, then to each tile and the link.
     pub degradations: Sum<Degradations>,
 }
 

@@ -70,13 +70,18 @@ const RX_NOTEWORTHY: &[RxCount] = &[
     RxCount::DropPayloadType,
     RxCount::DropPayloadSize,
     RxCount::DropLate,
+    RxCount::DropDuplicate,
     RxCount::DropRingFull,
+    RxCount::FrameConcealed,
+    RxCount::LegRefused,
     RxCount::EventLost,
     RxCount::Resync,
     RxCount::SocketError,
 ];
 const TX_NOTEWORTHY: &[TxCount] = &[
+    TxCount::TickLate,
     TxCount::TickMissed,
+    TxCount::LegRefused,
     TxCount::FrameHole,
     TxCount::DropPlayoutFull,
     TxCount::DropPlayoutLate,

@@ -15,10 +15,8 @@ use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
+use super::MESSAGE_BYTES_MAX;
 use super::stream::{ReadEnd, Stream};
-
-/// Largest message accepted from the translator: ten seconds of audio as JSON numbers, and room.
-const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes that may wait for a translator that reads slowly: two seconds of audio. Beyond it audio is
 /// dropped rather than aged.

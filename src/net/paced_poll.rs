@@ -1,8 +1,7 @@
 //! A wait for many sockets that costs no wake-up for each message.
 //!
 //! With few legs it ends at once when something comes. Under load it ends once in each period of
-//! [`rhythm`], whatever has come by then: five hundred legs' messages are then
-//! served a dozen at a time.
+//! [`rhythm`], whatever has come by then: five hundred legs' messages are served a dozen at a time.
 
 use std::io;
 use std::time::Duration;
@@ -43,8 +42,8 @@ impl PacedPoll {
         self.poll.registry()
     }
 
-    /// Waits for events, until the next period under load, and no longer than `patience`; an
-    /// interrupted wait has none.
+    /// Waits for events, under load until the next period whatever `patience` says, else no longer
+    /// than `patience`; an interrupted wait has none.
     ///
     /// # Errors
     /// The wait itself failed.
@@ -60,9 +59,9 @@ impl PacedPoll {
         }
     }
 
-    /// Takes note of how many frames the last wait brought.
-    pub fn note(&mut self, now: Micros, frames: u64) {
-        self.rhythms.note(now, frames);
+    /// Takes note of how much the last wait brought.
+    pub fn note(&mut self, now: Micros, arrivals: u64) {
+        self.rhythms.note(now, arrivals);
     }
 }
 

@@ -13,14 +13,14 @@ use diglot_rt::units::{FRAME_US, Micros};
 /// on its way to the translator (2 ms).
 pub const PACED_PERIOD_US: u64 = 500;
 
-/// Datagrams in one frame's time from which on the looks are paced: as many legs, and about two a
+/// Arrivals in one frame's time from which on the looks are paced: as many legs, and about two a
 /// look, where collecting begins to pay.
-const PACED_FROM_DATAGRAMS: u64 = 80;
+const PACED_FROM_ARRIVALS: u64 = 80;
 
-/// Datagrams in one frame's time below which each arrival is served at once again.
-const PACED_UNTIL_DATAGRAMS: u64 = 40;
+/// Arrivals in one frame's time below which each arrival is served at once again.
+const PACED_UNTIL_ARRIVALS: u64 = 40;
 
-/// What wakes the tile next.
+/// What wakes the thread next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rhythm {
     /// Each arrival.
@@ -39,7 +39,7 @@ pub fn next_look(now: Micros) -> Micros {
 pub struct Rhythms {
     rhythm: Rhythm,
     window_start: Micros,
-    datagrams: u64,
+    arrivals: u64,
 }
 
 impl Rhythms {
@@ -48,30 +48,30 @@ impl Rhythms {
         Self {
             rhythm: Rhythm::OnArrival,
             window_start: now,
-            datagrams: 0,
+            arrivals: 0,
         }
     }
 
-    /// What wakes the tile next.
+    /// What wakes the thread next.
     pub fn current(&self) -> Rhythm {
         self.rhythm
     }
 
     /// Takes note of what one look found.
-    pub fn note(&mut self, now: Micros, datagrams: u64) {
-        self.datagrams += datagrams;
+    pub fn note(&mut self, now: Micros, arrivals: u64) {
+        self.arrivals += arrivals;
         let elapsed_us = now.since(self.window_start);
         if elapsed_us < FRAME_US {
             return;
         }
-        let per_frame = self.datagrams * FRAME_US / elapsed_us;
+        let per_frame = self.arrivals * FRAME_US / elapsed_us;
         self.rhythm = match self.rhythm {
-            Rhythm::OnArrival if per_frame >= PACED_FROM_DATAGRAMS => Rhythm::Paced,
-            Rhythm::Paced if per_frame < PACED_UNTIL_DATAGRAMS => Rhythm::OnArrival,
+            Rhythm::OnArrival if per_frame >= PACED_FROM_ARRIVALS => Rhythm::Paced,
+            Rhythm::Paced if per_frame < PACED_UNTIL_ARRIVALS => Rhythm::OnArrival,
             same => same,
         };
         self.window_start = now;
-        self.datagrams = 0;
+        self.arrivals = 0;
     }
 }
 

@@ -39,6 +39,9 @@ const WAKER: Token = Token(usize::MAX);
 /// served in time.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+// A turn takes whole batches.
+const _: () = assert!(RX_BATCH_MAX >= RECEIVE_BATCH_MAX && RX_BATCH_MAX.is_multiple_of(RECEIVE_BATCH_MAX));
+
 /// What an rx tile is made of.
 #[derive(Debug)]
 pub struct RxParts {
@@ -46,7 +49,7 @@ pub struct RxParts {
     pub sockets: Vec<UdpSocket>,
     /// From the control thread.
     pub commands: Consumer<RxCommand>,
-    /// To the control thread.
+    /// To the log thread.
     pub events: Producer<RxEvent>,
     /// To the link thread.
     pub uplink: Producer<UplinkFrame>,

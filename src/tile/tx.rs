@@ -31,7 +31,7 @@ pub struct TxParts {
     pub sockets: Vec<UdpSocket>,
     /// From the control thread.
     pub commands: Consumer<TxCommand>,
-    /// To the control thread.
+    /// To the log thread.
     pub events: Producer<TxEvent>,
     /// From the link thread.
     pub downlink: Consumer<DownlinkFrame>,

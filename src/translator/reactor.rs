@@ -23,6 +23,7 @@ use super::limits::{
 };
 use super::session::{After, Session, SessionId, Turn};
 use crate::config::Config;
+use crate::critical;
 use crate::link::request::Refusal;
 use crate::link::server::{Breach, Connection, Received};
 use crate::link::stream::ReadEnd;
@@ -116,8 +117,7 @@ impl Reactor {
         while !self.is_stopped.load(Ordering::Acquire) {
             let wait_max = self.wait_max();
             if let Err(error) = self.poll.wait(&mut events, wait_max) {
-                log::error!("the translator stops: poll: {error}");
-                break;
+                critical::abort("translator", &error);
             }
             self.now = Instant::now();
             self.turn(&events);

@@ -9,6 +9,7 @@ it. The gateway is stopped too, for half a second: a check that missing frames a
 
 import contextlib
 import signal
+import socket
 import sys
 import time
 
@@ -153,7 +154,7 @@ def translator_stopped(trial):
 
 def translator_killed(trial):
     """It is gone; later another one listens on its port."""
-    (port,) = programs.free_ports(1, programs.socket.SOCK_STREAM)
+    (port,) = programs.free_ports(1, socket.SOCK_STREAM)
     translator, _, to = trial.start(translator_port=port)
     load = trial.load(to)
     trial.wait(0.25, load)
@@ -221,7 +222,7 @@ def ari_gone(trial):
 
 def rtp_ports():
     """A port for each extension."""
-    return programs.free_ports(len(programs.EXTENSIONS), programs.socket.SOCK_DGRAM)
+    return programs.free_ports(len(programs.EXTENSIONS), socket.SOCK_DGRAM)
 
 
 def self_test(trial):

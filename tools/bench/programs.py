@@ -33,7 +33,7 @@ RAMP_S = 1.0
 WARM_UP_S = 2.0
 MARKERS_EVERY_S = 2  # what the load says by default
 # Threads of a gateway that are tiles: rx and tx, with a number where there are several.
-TILE = re.compile(r"^[rt]x([-_ ]?\d+)*$")
+TILE = re.compile(r"^[rt]x\d?$")
 # Below the range from which the kernel gives ports to sockets that want any.
 LEG_PORTS = range(20_000, 30_000)
 LOOP = {"translator.engine": "loop"}
@@ -57,7 +57,7 @@ def parser(document):
 
 
 def run(measure):
-    """Calls measure(bench, stack) and ends what it started, also when we are asked to end."""
+    """Calls measure(stack) and ends what it started, also when we are asked to end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # Shells let programs in the background ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
