@@ -1,8 +1,8 @@
 //! Diglot: a live interpreter for phone calls on Asterisk.
 //!
 //! ```text
-//! gateway     asterisk, call ─▷ tile (rx, tx) ◁─▷ link::client
-//! translator  link::server ─▶ interpreter ─▶ vendor
+//! gateway     asterisk, call ─▷ tile (rx, tx) ◁─▷ link::gateway::client
+//! translator  link::translator::server ─▶ interpreter ─▶ vendor
 //! ```
 //! Direction of imports: `main → process → {gateway, translator}`,
 //! `gateway → {tile, call, asterisk, link, observe}`; `tile → {net, rt}`;

@@ -11,7 +11,7 @@ const TOML: &str = include_str!("../tools/deploy/diglot.example.toml");
 const ENV: &str = include_str!("../tools/deploy/example.env");
 
 /// Lines that show an example because there is no default.
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 5] = [
     "waiting_prompt",
     "comfort_noise_dbm0",
     "key_file",

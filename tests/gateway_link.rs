@@ -16,7 +16,7 @@ use diglot::call::CallCount;
 use diglot::config::Config;
 use diglot::gateway::Gateway;
 use diglot::link::binary::{Frame, Header};
-use diglot::observe::link_counts::LinkCount;
+use diglot::link::counts::LinkCount;
 use diglot::translator::Translator;
 use diglot_rt::msg::Pace;
 use gateway_support::{Phone, config, talk_for, talk_until, tone, tone_file};

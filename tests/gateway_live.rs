@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use diglot::config::Config;
 use diglot::gateway::Gateway;
-use diglot::observe::link_counts::LinkCount;
+use diglot::link::counts::LinkCount;
 use diglot::translator::Translator;
 use gateway_support::{Phone, config, talk_for, talk_until};
 

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use diglot::link::leg::{Endpoint, LegIdentity, LegLink};
+use diglot::link::gateway::leg::{Endpoint, LegIdentity, LegLink};
 use diglot_rt::msg::LegId;
 use diglot_rt::units::Micros;
 use mio::{Events, Poll, Token};

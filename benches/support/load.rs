@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Mode, Program};
 
-/// As tools/rtp-blaster/control.sh: above what any program under test asks for.
+/// Above what any program under test asks for.
 const PRIORITY: &str = "60";
 /// What a phone needs to fill a packet: mouth to ear begins so much before the packet leaves.
 const PACKET_US: u64 = 20_000;

@@ -6,7 +6,7 @@ use diglot_rt::stats::{Counted, RxCounts, TxCounts};
 
 use crate::call::CallCounts;
 use crate::call::relock::RelockCounts;
-use crate::observe::link_counts::LinkCounts;
+use crate::link::counts::LinkCounts;
 use crate::realtime::Degradations;
 
 /// All of them.

@@ -21,10 +21,10 @@ use crate::asterisk::control::ControlHandle;
 use crate::call::relock::{self, Heard, RelockCount};
 use crate::call::{CallCount, Input};
 use crate::critical::AbortOnPanic;
+use crate::link::counts::LinkCount;
 use crate::net::clock;
 use crate::observe::conversation::Conversation;
 use crate::observe::event::{EventSender, GatewayEvent};
-use crate::observe::link_counts::LinkCount;
 use crate::realtime::Degradation;
 use crate::tile::meters::LegMeters;
 

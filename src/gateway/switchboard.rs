@@ -15,7 +15,7 @@ use rtrb::{Producer, PushError};
 use super::prompts;
 use crate::call::Change;
 use crate::config::{Config, Extension, OnFailure};
-use crate::link::client::{Fallback, LinkCommand, LinkHandle, LinkLeg};
+use crate::link::gateway::client::{Fallback, LinkCommand, LinkHandle, LinkLeg};
 use crate::net::steering;
 use crate::observe::event::{EventSender, GatewayEvent};
 

@@ -1,22 +1,17 @@
 //! The link between gateway and translator: one WebSocket per call leg.
 //!
-//! [`messages`] and [`binary`] say what is sent and are shared by both ends; they do no I/O. The
-//! published description is `protocol/asyncapi.yaml` with `protocol/messages.schema.json`.
+//! [`messages`] and [`binary`] say what is sent and are shared by both ends, as is [`stream`], the
+//! socket below. [`gateway`] is the end that dials and owns the legs, [`translator`] the end that is
+//! dialled. The published description is `protocol/asyncapi.yaml` with
+//! `protocol/messages.schema.json`.
 
 pub mod binary;
-pub mod client;
-pub mod command;
-pub mod connection;
+pub mod counts;
 mod decode;
-pub mod leg;
-pub mod listener;
-pub mod live_voice;
+pub mod gateway;
 pub mod messages;
-mod reports;
-pub mod request;
-pub mod server;
-pub mod speech_queue;
 pub mod stream;
+pub mod translator;
 
 /// JSON Schema of every text message, as published.
 pub const MESSAGES_SCHEMA: &str = include_str!("protocol/messages.schema.json");

@@ -3,5 +3,4 @@
 
 pub mod conversation;
 pub mod event;
-pub mod link_counts;
 pub mod logging;

@@ -40,7 +40,8 @@ const WAKER: Token = Token(usize::MAX);
 const PATIENCE: Duration = Duration::from_millis(10);
 
 // A turn takes whole batches.
-const _: () = assert!(RX_BATCH_MAX >= RECEIVE_BATCH_MAX && RX_BATCH_MAX.is_multiple_of(RECEIVE_BATCH_MAX));
+const _: () =
+    assert!(RX_BATCH_MAX >= RECEIVE_BATCH_MAX && RX_BATCH_MAX.is_multiple_of(RECEIVE_BATCH_MAX));
 
 /// What an rx tile is made of.
 #[derive(Debug)]

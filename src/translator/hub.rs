@@ -9,8 +9,8 @@ use super::counters::{Count, Counters};
 use super::limits::{JOBS_WAITING_MAX, Limits};
 use super::{Engines, Load};
 use crate::config::{Config, Engine};
-use crate::link::request::{Refusal, Request, ok_response};
-use crate::link::server::Route;
+use crate::link::translator::request::{Refusal, Request, ok_response};
+use crate::link::translator::server::Route;
 use crate::vendor::pool::WorkerPool;
 
 /// Where a leg's WebSocket is served; the extension follows.

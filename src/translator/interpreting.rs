@@ -15,7 +15,7 @@ use super::session::{Names, Speech, Turn};
 use crate::interpreter::limits::{SPEECH_FIRST_MS_MAX, TRANSLATION_MS_MAX};
 use crate::interpreter::{Ending, Failure, Input, Interpreter, Output, Stability};
 use crate::link::messages::{Caption, Encoding, ErrorCode, Message, Outcome, Trace};
-use crate::link::server::Keep;
+use crate::link::translator::server::Keep;
 use crate::vendor::audio::{AudioReceiver, AudioSender, audio_channel};
 use crate::vendor::{RecognitionEvent, RecognitionRequest, SynthesisRequest, TranslationRequest};
 

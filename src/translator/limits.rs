@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::server::ConnectionLimits;
+use crate::link::translator::server::ConnectionLimits;
 
 /// Messages read from one connection before the next has its turn; the rest waits for the next
 /// turn, and nothing is lost.

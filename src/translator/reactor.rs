@@ -24,9 +24,9 @@ use super::limits::{
 use super::session::{After, Session, SessionId, Turn};
 use crate::config::Config;
 use crate::critical;
-use crate::link::request::Refusal;
-use crate::link::server::{Breach, Connection, Received};
 use crate::link::stream::ReadEnd;
+use crate::link::translator::request::Refusal;
+use crate::link::translator::server::{Breach, Connection, Received};
 use crate::net::clock;
 use crate::net::paced_poll::PacedPoll;
 

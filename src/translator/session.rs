@@ -17,8 +17,8 @@ use crate::link::messages::{
     Audio, Data, DecodeError, ErrorCode, Message, SessionStart, TranslatedAudio,
     encode_translated_audio,
 };
-use crate::link::request::{AudioForm, Request};
-use crate::link::server::{Connection, Keep};
+use crate::link::translator::request::{AudioForm, Request};
+use crate::link::translator::server::{Connection, Keep};
 
 /// Names a session for as long as it lives; a later session in the same slot has another one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

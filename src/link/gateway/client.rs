@@ -24,12 +24,12 @@ use rtrb::{Consumer, Producer};
 use super::leg::{Dropped, Endpoint, FromTranslator, LegIdentity, LegLink, LinkChange};
 use super::listener::{Listener, LiveHeard};
 use super::reports;
-use super::stream::ReadEnd;
 use crate::critical::{self, AbortOnPanic};
+use crate::link::counts::{LinkCount, LinkCounts};
+use crate::link::stream::ReadEnd;
 use crate::net::clock;
 use crate::net::paced_poll::PacedPoll;
 use crate::observe::event::{EventSender, GatewayEvent, Voice};
-use crate::observe::link_counts::{LinkCount, LinkCounts};
 use crate::realtime::ThreadSettings;
 
 pub use super::command::{Fallback, LinkCommand, LinkLeg};

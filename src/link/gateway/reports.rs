@@ -4,9 +4,9 @@ use diglot_rt::msg::{LegId, UtteranceId};
 
 use super::client::LinkParts;
 use super::leg::{LegLink, LinkChange};
-use super::messages::{Caption, Outcome, Trace};
+use crate::link::counts::LinkCount;
+use crate::link::messages::{Caption, Outcome, Trace};
 use crate::observe::event::{GatewayEvent, Stages, Voice};
-use crate::observe::link_counts::LinkCount;
 
 /// A link came up or was lost.
 pub(super) fn change(parts: &LinkParts, link: &LegLink, change: Option<LinkChange>) {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::BINARY_SUBPROTOCOL;
+use crate::link::BINARY_SUBPROTOCOL;
 
 /// Bytes of a request head; more is refused with 431. Browsers and proxies stay below.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;

@@ -15,8 +15,8 @@ use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
-use super::MESSAGE_BYTES_MAX;
-use super::stream::{ReadEnd, Stream};
+use crate::link::MESSAGE_BYTES_MAX;
+use crate::link::stream::{ReadEnd, Stream};
 
 /// Bytes that may wait for a translator that reads slowly: two seconds of audio. Beyond it audio is
 /// dropped rather than aged.
@@ -177,7 +177,7 @@ impl Connection {
         };
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default()
-            .read_buffer_size(super::READ_BYTES)
+            .read_buffer_size(crate::link::READ_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .write_buffer_size(WRITE_BUFFER_BYTES)

@@ -15,14 +15,14 @@ use diglot_rt::units::{FRAME_MS, FRAME_SAMPLES_MAX, Micros};
 use mio::{Registry, Token};
 use tungstenite::Message as WsMessage;
 
-use super::binary::{Frame, HEADER_BYTES, Header};
 use super::connection::{Connection, Progress, Written};
-use super::messages::{
+use crate::link::binary::{Frame, HEADER_BYTES, Header};
+use crate::link::messages::{
     AudioFormat, Caption, Data, Encoding, ErrorMessage, Heartbeat, Message, SessionEnd,
     SessionStart, Trace,
 };
-use super::stream::ReadEnd;
-use super::{BINARY_SUBPROTOCOL, SAMPLE_BYTES};
+use crate::link::stream::ReadEnd;
+use crate::link::{BINARY_SUBPROTOCOL, SAMPLE_BYTES};
 
 /// How often the translator must show that it lives.
 const PING_INTERVAL_MS: u64 = 300;

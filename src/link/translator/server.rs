@@ -18,9 +18,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use super::MESSAGE_BYTES_MAX;
 use super::request::{HEAD_BYTES_MAX, Head, Refusal, Request, parse_head};
-use super::stream::{ReadEnd, Stream};
+use crate::link::MESSAGE_BYTES_MAX;
+use crate::link::stream::{ReadEnd, Stream};
 
 /// Bytes gathered before they are written to the socket within one turn.
 const WRITE_BYTES: usize = 32 * 1024;
@@ -448,7 +448,7 @@ impl Connection {
 
 fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(super::READ_BYTES)
+        .read_buffer_size(crate::link::READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
         .max_write_buffer_size(WRITE_BYTES + 2 * MESSAGE_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))

@@ -7,9 +7,9 @@
 use diglot_rt::msg::{DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::units::{FRAME_SAMPLES_MAX, Micros};
 
-use super::SAMPLE_BYTES;
 use super::live_voice::LiveVoice;
 use super::speech_queue::SpeechQueue;
+use crate::link::SAMPLE_BYTES;
 
 /// What became of live audio.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
