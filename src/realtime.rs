@@ -13,9 +13,13 @@ use std::thread;
 
 use core_affinity::CoreId;
 use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::setpriority_process;
 
 use crate::net::udp;
 use crate::sys;
+
+/// Nice value of [`Urgency::Prompt`]: some thirty times the weight of an ordinary thread.
+const PROMPT_NICE: i32 = -15;
 
 /// The lowest priority of SCHED_FIFO: enough to learn whether any is allowed.
 const PROBE_PRIORITY: u8 = 1;
@@ -32,10 +36,44 @@ diglot_rt::counted! {
         MemoryLock => "degraded_memory_lock_total",
         /// The memory was not touched: its first use may wait for a page.
         MemoryTouch => "degraded_memory_touch_total",
-        /// Threads of the media path without real-time priority although one was asked for.
+        /// Threads of the media path without the priority that was asked for.
         Priority => "degraded_priority_total",
         /// One tile pair runs instead of several.
         TilePairs => "degraded_tile_pairs_total",
+    }
+}
+
+/// When a thread of the media path runs before others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Urgency {
+    /// SCHED_FIFO: for threads that keep time and never have much to do at once.
+    Clock {
+        /// 1 to 99.
+        priority: u8,
+    },
+    /// As others.
+    Ordinary,
+    /// Before ordinary threads, but not SCHED_FIFO: the kernel stops all of SCHED_FIFO on a core for
+    /// 50 ms of a second when it takes more than the rest, and at some load the link would.
+    Prompt,
+}
+
+impl Urgency {
+    /// Of a tx tile, at the priority asked for.
+    pub fn of_tx(priority: Option<u8>) -> Self {
+        priority.map_or(Self::Ordinary, |priority| Self::Clock { priority })
+    }
+
+    /// Of an rx tile: one below the frame clock, so that a flood of packets never delays it where
+    /// they share a core.
+    pub fn of_rx(priority: Option<u8>) -> Self {
+        let below = |priority: u8| priority.saturating_sub(1).max(1);
+        Self::of_tx(priority.map(below))
+    }
+
+    /// Of both ends of the link.
+    pub fn of_link(priority: Option<u8>) -> Self {
+        priority.map_or(Self::Ordinary, |_| Self::Prompt)
     }
 }
 
@@ -46,8 +84,8 @@ pub struct ThreadSettings {
     pub name: &'static str,
     /// Core it is pinned to; it floats if absent.
     pub core: Option<usize>,
-    /// SCHED_FIFO priority asked for; the default class if absent.
-    pub priority: Option<u8>,
+    /// When it runs before others.
+    pub urgency: Urgency,
     /// Where refusals are counted; this thread's own.
     pub degradations: Arc<Degradations>,
 }
@@ -62,10 +100,13 @@ impl ThreadSettings {
             log::warn!("degraded: {name} is not pinned: core {core} was refused");
             refused.count(Degradation::Core);
         }
-        if let Some(priority) = self.priority
-            && let Err(error) = sys::set_fifo_priority(priority)
-        {
-            log::warn!("degraded: {name} runs without real-time priority: {error}");
+        let asked = match self.urgency {
+            Urgency::Clock { priority } => sys::set_fifo_priority(priority),
+            Urgency::Prompt => setpriority_process(None, PROMPT_NICE).map_err(io::Error::from),
+            Urgency::Ordinary => Ok(()),
+        };
+        if let Err(error) = asked {
+            log::warn!("degraded: {name} runs without priority: {error}");
             refused.count(Degradation::Priority);
         }
     }

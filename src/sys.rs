@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 #[cfg(target_arch = "x86_64")]
 const MXCSR_FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO: u32 = 1 << 15 | 1 << 6;
 
-/// Asks for SCHED_FIFO at `priority` (1..=99) for the calling thread; threads that it starts do not
-/// inherit it.
+/// Asks for SCHED_FIFO at `priority` (1..=99) for the calling thread; threads that it starts are
+/// ordinary ones.
 ///
 /// # Errors
 /// The kernel's refusal, usually `EPERM` without CAP_SYS_NICE or an RTPRIO limit.

@@ -66,12 +66,12 @@ fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
     program.wait_for_line("extension 8888", PATIENCE);
     for part in [
         "degraded: rx1 is not pinned: core 1023 was refused",
-        "degraded: rx0 runs without real-time priority",
-        "degraded: tx0 runs without real-time priority",
-        "degraded: rx1 runs without real-time priority",
-        "degraded: tx1 runs without real-time priority",
-        "degraded: link runs without real-time priority",
-        "degraded: translator runs without real-time priority",
+        "degraded: rx0 runs without priority",
+        "degraded: tx0 runs without priority",
+        "degraded: rx1 runs without priority",
+        "degraded: tx1 runs without priority",
+        "degraded: link runs without priority",
+        "degraded: translator runs without priority",
         "degraded: the gateway's memory may be paged out",
     ] {
         assert_eq!(program.wait_for_lines(part, 1, PATIENCE).len(), 1, "{part}");

@@ -42,7 +42,7 @@
 //! | `realtime.legs_max` | 512 | 1 to 1024 |
 //! | `realtime.tile_pairs` | 1 | 1 to 8 |
 //! | `realtime.rx_core`, `tx_core` | none: not pinned | 0 to 1023; an array, one for each tile pair |
-//! | `realtime.priority` | 50 | 1 to 99, of the tiles; the link runs at 10 less, at least 1; 0 does not ask |
+//! | `realtime.priority` | 50 | 1 to 99: SCHED_FIFO of the frame clock, rx one less; 0 asks for nothing |
 //! | `monitor.listen` | `"127.0.0.1:3001"` | numeric `IP:port`; no effect yet |
 //! | `hume.url` | `"wss://api.hume.ai"` | wss, ws; no effect yet |
 //!
@@ -358,17 +358,8 @@ pub struct Realtime {
     pub rx_cores: Vec<usize>,
     /// Core of each pair's tx tile; empty if they are not pinned.
     pub tx_cores: Vec<usize>,
-    /// SCHED_FIFO priority asked for the tiles; none if absent.
+    /// SCHED_FIFO priority asked for the tiles; none is asked for any thread if absent.
     pub priority: Option<u8>,
-}
-
-impl Realtime {
-    /// SCHED_FIFO priority of the threads at both ends of the link: below the tiles, above all that
-    /// may wait. They carry the same audio and never block.
-    pub fn link_priority(&self) -> Option<u8> {
-        let below_tiles = |priority: u8| priority.saturating_sub(LINK_PRIORITY_BELOW).max(1);
-        self.priority.map(below_tiles)
-    }
 }
 
 impl Default for Realtime {
@@ -383,9 +374,6 @@ impl Default for Realtime {
         }
     }
 }
-
-/// How far the link's threads stand below the tiles.
-const LINK_PRIORITY_BELOW: u8 = 10;
 
 /// Those who listen, translate, speak and read emotion, each with an account of their own.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

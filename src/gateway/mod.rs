@@ -18,7 +18,7 @@ use crate::critical::{self, AbortOnPanic};
 use crate::link::gateway::client::{self, LinkParts};
 use crate::link::gateway::leg::Endpoint;
 use crate::observe::event;
-use crate::realtime::{self, Degradation, ThreadSettings};
+use crate::realtime::{self, Degradation, ThreadSettings, Urgency};
 use crate::tile::TileHandle;
 use crate::tile::meters::LegMeters;
 use crate::topology::MediaMemory;
@@ -124,7 +124,7 @@ impl Gateway {
             thread: ThreadSettings {
                 name: "link",
                 core: None,
-                priority: config.realtime.link_priority(),
+                urgency: Urgency::of_link(config.realtime.priority),
                 degradations: counts.degradations.add_writer(),
             },
             endpoint,

@@ -14,7 +14,7 @@ use super::switchboard::PairEnds;
 use super::{Counts, StartError};
 use crate::config::{Config, Extension, Realtime};
 use crate::net::udp;
-use crate::realtime::ThreadSettings;
+use crate::realtime::{ThreadSettings, Urgency};
 use crate::tile::meters::LegMeters;
 use crate::tile::rx::{RxParts, RxTile};
 use crate::tile::tx::{TxParts, TxTile};
@@ -171,14 +171,22 @@ pub(super) fn run(
     let (mut tiles, mut ends) = (Vec::new(), Ends::default());
     let names = topology::tile_names(pairs.len());
     for ((index, pair), names) in pairs.into_iter().enumerate().zip(names) {
-        let mut settings = |name, cores: &[usize]| ThreadSettings {
+        let mut settings = |name, cores: &[usize], urgency| ThreadSettings {
             name,
             core: cores.get(index).copied(),
-            priority: realtime.priority,
+            urgency,
             degradations: counts.degradations.add_writer(),
         };
-        let tx = settings(names.tx, &realtime.tx_cores);
-        let rx = settings(names.rx, &realtime.rx_cores);
+        let tx = settings(
+            names.tx,
+            &realtime.tx_cores,
+            Urgency::of_tx(realtime.priority),
+        );
+        let rx = settings(
+            names.rx,
+            &realtime.rx_cores,
+            Urgency::of_rx(realtime.priority),
+        );
         tiles.push(tile::spawn(tx, pair.tx)?);
         tiles.push(tile::spawn(rx, pair.rx)?);
         ends.control.push(pair.control);

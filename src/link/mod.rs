@@ -1,8 +1,8 @@
 //! The link between gateway and translator: one WebSocket per call leg.
 //!
 //! [`messages`] and [`binary`] say what is sent and are shared by both ends, as is [`stream`], the
-//! socket below. [`gateway`] is the end that dials and owns the legs, [`translator`] the end that is
-//! dialled. The published description is `protocol/asyncapi.yaml` with
+//! socket below. [`gateway`] is the end that dials and owns the legs, [`translator`] the end that
+//! is dialled. The published description is `protocol/asyncapi.yaml` with
 //! `protocol/messages.schema.json`.
 
 pub mod binary;

@@ -198,9 +198,9 @@ impl RxTile {
 
     /// Waits for what wakes the tile and marks the sockets that may hold something.
     fn wait(&mut self) -> io::Result<()> {
-        let has_more = self.sockets.iter().any(|socket| socket.is_readable);
         match self.rhythms.current() {
-            Rhythm::Paced if has_more => {}
+            // Even if there is more: what one look leaves is for the next, so that no flood ever
+            // takes a core for itself.
             Rhythm::Paced => {
                 self.pace.wait_until(rhythm::next_look(clock::now()))?;
                 for socket in &mut self.sockets {
@@ -208,6 +208,7 @@ impl RxTile {
                 }
             }
             Rhythm::OnArrival => {
+                let has_more = self.sockets.iter().any(|socket| socket.is_readable);
                 let patience = if has_more { Duration::ZERO } else { PATIENCE };
                 match self.poll.poll(&mut self.ready, Some(patience)) {
                     Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),

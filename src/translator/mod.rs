@@ -18,7 +18,7 @@ use mio::Waker;
 
 use crate::config::{Config, Engine};
 use crate::critical::AbortOnPanic;
-use crate::realtime::ThreadSettings;
+use crate::realtime::{ThreadSettings, Urgency};
 use crate::vendor::{Recognizer, Synthesizer, Translator as TextTranslator};
 use hub::Hub;
 use reactor::Reactor;
@@ -81,7 +81,7 @@ impl Translator {
         let settings = ThreadSettings {
             name: "translator",
             core: None,
-            priority: config.realtime.link_priority(),
+            urgency: Urgency::of_link(config.realtime.priority),
             degradations: Arc::default(),
         };
         let thread = thread::Builder::new()
