@@ -53,8 +53,8 @@ pub enum Urgency {
     },
     /// As others.
     Ordinary,
-    /// Before ordinary threads, but not SCHED_FIFO: the kernel stops all of SCHED_FIFO on a core for
-    /// 50 ms of a second when it takes more than the rest, and at some load the link would.
+    /// Before ordinary threads, but not SCHED_FIFO: the kernel stops all of that class on a core
+    /// for 50 ms of a second when it takes more than the rest, and at some load the link would.
     Prompt,
 }
 
