@@ -147,7 +147,8 @@ unsafe fn socket_address(source: &MaybeUninit<libc::sockaddr_storage>) -> Socket
                 let v6 = &*source.cast::<libc::sockaddr_in6>();
                 let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
                 let port = u16::from_be(v6.sin6_port);
-                SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into()
+                // The flow is a packet's affair and no part of where it came from.
+                SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id).into()
             }
             _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into(),
         }

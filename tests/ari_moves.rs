@@ -173,6 +173,21 @@ fn asterisks_word_is_stronger_than_a_re_lock() {
     assert_eq!(table.moves, [(squatter, at(18_000))]);
 }
 
+/// As above, whichever way each of the two words is written.
+#[test]
+fn asterisks_word_is_stronger_than_a_re_lock_told_by_a_socket_of_ipv6() {
+    let mapped = |port: u16| format!("[::ffff:127.0.0.1]:{port}").parse().unwrap();
+    let mut table = Table::with_ari();
+    let squatter = table.call("a", at(18_000));
+    table.pause();
+    assert_eq!(table.moved(squatter, PORT, mapped(18_000)), [], "its own");
+    assert_eq!(table.moved(squatter, PORT, mapped(18_002)).len(), 1);
+    assert_eq!(table.moved(squatter, PORT, at(18_002)), [], "told twice");
+    assert_eq!(table.count(CallCount::RelockRefusedOwned), 0);
+    table.call("b", at(18_002));
+    assert_eq!(table.moves, [(squatter, at(18_000))]);
+}
+
 #[test]
 fn a_leg_that_ended_moves_no_more() {
     let mut table = Table::with_ari();

@@ -18,16 +18,16 @@ impl Calls {
         let (Some(lock), None, Transport::Ari(_)) = (leg.lock, leg.ended, &leg.transport) else {
             return;
         };
-        if source == lock.remote {
+        let is_source = |address| is_same(address, source);
+        if is_source(lock.remote) {
             // Told twice, and done the first time.
             return;
         }
-        let is_same_host = canonical(source).ip() == canonical(lock.remote).ip();
+        let is_same_host = source.ip().to_canonical() == lock.remote.ip().to_canonical();
         // A place that its leg has left is still that leg's: it may have to go back.
-        let is_it = |owned| canonical(owned) == canonical(source);
         let is_owned = self
             .locks(leg.extension)
-            .any(|(other, lock)| is_it(lock.remote) || (other != id && is_it(lock.told)));
+            .any(|(other, lock)| is_source(lock.remote) || (other != id && is_source(lock.told)));
         let refusal = if !is_same_host || usize::from(port.0) != leg.extension {
             Some(CallCount::RelockRefusedAddress)
         } else if is_owned {
@@ -50,7 +50,7 @@ impl Calls {
         };
         let squatter = self
             .locks(extension)
-            .find(|(_, lock)| lock.remote == remote && lock.told != remote);
+            .find(|(_, lock)| is_same(lock.remote, remote) && !is_same(lock.told, remote));
         if let Some((squatter, lock)) = squatter {
             self.relock(now, squatter, lock.told);
         }
@@ -87,7 +87,9 @@ impl Calls {
     }
 }
 
-/// An IPv4 address is the same whether a socket of IPv4 or of IPv6 tells it.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+/// Whether both are one place: an IPv4 address is the same whether a socket of IPv4 or of IPv6 tells
+/// it.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let place = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+    place(one) == place(other)
 }
