@@ -195,7 +195,9 @@ impl Control {
                 digit,
                 duration_ms,
             } => {
-                log::info!("call {call_id:?}: key {digit:?} for {duration_ms} ms");
+                // People type PINs and card numbers.
+                log::info!("call {call_id:?}: a key for {duration_ms} ms");
+                log::debug!("call {call_id:?}: it was key {digit:?}");
             }
             CallEvent::Ended { call_id, reason } => {
                 log::info!("call {call_id:?}: over, {reason:?}");
