@@ -38,6 +38,8 @@ diglot_rt::counted! {
         MemoryTouch => "degraded_memory_touch_total",
         /// Threads of the media path without the priority that was asked for.
         Priority => "degraded_priority_total",
+        /// RTP sockets that hold less than was asked for: a burst may be dropped by the kernel.
+        ReceiveBuffer => "degraded_receive_buffer_total",
         /// One tile pair runs instead of several.
         TilePairs => "degraded_tile_pairs_total",
     }
@@ -74,6 +76,16 @@ impl Urgency {
     /// Of both ends of the link.
     pub fn of_link(priority: Option<u8>) -> Self {
         priority.map_or(Self::Ordinary, |_| Self::Prompt)
+    }
+}
+
+impl fmt::Display for Urgency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock { priority } => f.pad(&format!("SCHED_FIFO {priority}")),
+            Self::Ordinary => f.pad("ordinary"),
+            Self::Prompt => f.pad(&format!("nice {PROMPT_NICE}")),
+        }
     }
 }
 
@@ -171,6 +183,8 @@ pub struct Permissions {
     pub memory_lock: io::Result<()>,
     /// Memory that is there before it is used.
     pub memory_touch: io::Result<()>,
+    /// Sockets that hold what comes in a stall.
+    pub receive_buffer: io::Result<()>,
     /// Several tile pairs: a port's sources spread over several sockets.
     pub tile_pairs: io::Result<()>,
     /// Cores this process may run on.
@@ -189,6 +203,7 @@ impl Permissions {
             priority,
             memory_lock: lock_memory(),
             memory_touch: touch_memory(),
+            receive_buffer: probe_receive_buffer(),
             tile_pairs: probe_steering(),
             cores: cores.into_iter().map(|core| core.id).collect(),
         }
@@ -201,6 +216,7 @@ impl fmt::Display for Permissions {
         writeln!(f, "  SCHED_FIFO        {}", verdict(&self.priority))?;
         writeln!(f, "  locked memory     {}", verdict(&self.memory_lock))?;
         writeln!(f, "  touched memory    {}", verdict(&self.memory_touch))?;
+        writeln!(f, "  receive buffer    {}", verdict(&self.receive_buffer))?;
         writeln!(f, "  tile pairs        {}", verdict(&self.tile_pairs))
     }
 }
@@ -208,6 +224,19 @@ impl fmt::Display for Permissions {
 fn probe_steering() -> io::Result<()> {
     let any_port = (Ipv4Addr::LOCALHOST, 0).into();
     udp::bind_pairs(any_port, 2)?.refusal.map_or(Ok(()), Err)
+}
+
+fn probe_receive_buffer() -> io::Result<()> {
+    let socket = udp::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let (granted, asked) = (
+        udp::receive_buffer_bytes(&socket)?,
+        udp::SOCKET_BUFFER_BYTES,
+    );
+    if granted >= asked {
+        return Ok(());
+    }
+    let refusal = format!("{granted} bytes of {asked}: raise net.core.rmem_max");
+    Err(io::Error::other(refusal))
 }
 
 fn verdict(result: &io::Result<()>) -> String {

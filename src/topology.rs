@@ -14,7 +14,7 @@ use diglot_rt::msg::{
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::config::Config;
-use crate::realtime::Permissions;
+use crate::realtime::{Permissions, Urgency};
 use crate::tile::rx::RxTile;
 use crate::tile::tx::TxTile;
 
@@ -155,6 +155,20 @@ impl Default for Rings {
     }
 }
 
+/// What the threads besides the tiles are called; at most 15 bytes each, the kernel's limit.
+pub mod thread_name {
+    /// Owns all calls and talks to Asterisk.
+    pub const CONTROL: &str = "control";
+    /// Owns the WebSockets of all legs.
+    pub const LINK: &str = "link";
+    /// Turns events into lines.
+    pub const LOG: &str = "log";
+    /// Writes the lines of every thread.
+    pub const LOG_WRITER: &str = "log-writer";
+    /// Serves the link.
+    pub const TRANSLATOR: &str = "translator";
+}
+
 /// What the tiles of each pair are called where there are several.
 const PAIR_NAMES: [TileNames; TILE_PAIRS_MAX] = [
     TileNames::new("rx0", "tx0"),
@@ -207,22 +221,60 @@ pub fn describe(config: &Config, permissions: &Permissions) -> String {
         Some(core) if permissions.cores.contains(core) => format!("core {core}"),
         Some(core) => format!("core {core}: not here"),
     };
+    let priority = realtime.priority;
     let mut threads = Vec::new();
     for (index, names) in tile_names(pairs).enumerate() {
         let (rx_core, tx_core) = (realtime.rx_cores.get(index), realtime.tx_cores.get(index));
-        threads.push((names.rx, core(rx_core), "mio: RTP sockets, commands"));
-        threads.push((names.tx, core(tx_core), "timerfd: the 20 ms frame clock"));
+        let (rx, tx) = (Urgency::of_rx(priority), Urgency::of_tx(priority));
+        threads.push((names.rx, core(rx_core), rx, "mio: RTP sockets, commands"));
+        threads.push((
+            names.tx,
+            core(tx_core),
+            tx,
+            "timerfd: the 20 ms frame clock",
+        ));
     }
+    let (link, ordinary) = (Urgency::of_link(priority), Urgency::Ordinary);
     let others = [
-        ("link", "mio: WebSockets, uplink frames, commands"),
-        ("control", "channel: ARI events, replies, new sources"),
-        ("log", "channel: events of all threads"),
+        (
+            thread_name::LINK,
+            link,
+            "mio: WebSockets, uplink frames, commands",
+        ),
+        (
+            thread_name::CONTROL,
+            ordinary,
+            "channel: ARI events, replies, new sources",
+        ),
+        (thread_name::LOG, ordinary, "channel: events of all threads"),
+        (
+            thread_name::LOG_WRITER,
+            ordinary,
+            "channel: lines of all threads, then stderr",
+        ),
+        (
+            thread_name::TRANSLATOR,
+            link,
+            "mio: link sockets, results of vendors",
+        ),
     ];
-    threads.extend(others.map(|(name, waits_on)| (name, core(None), waits_on)));
+    threads.extend(others.map(|(name, urgency, on)| (name, core(None), urgency, on)));
     let mut text = String::from("threads\n");
-    for (name, core, waits_on) in threads {
+    for (name, core, urgency, waits_on) in threads {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<9} {core:<10} waits on {waits_on}");
+        let _ = writeln!(
+            text,
+            "  {name:<10} {core:<10} {urgency:<13} waits on {waits_on}"
+        );
+    }
+    for core in &realtime.rx_cores {
+        if realtime.tx_cores.contains(core) {
+            let _ = writeln!(
+                text,
+                "  warning: rx_core and tx_core both name core {core}: packets that come delay those \
+                 that go, and neither can move away"
+            );
+        }
     }
     text.push_str("rings\n");
     for names in tile_names(pairs) {
@@ -251,7 +303,9 @@ pub fn describe(config: &Config, permissions: &Permissions) -> String {
 /// What the stages of one tile pair reserve for a leg.
 const BYTES_PER_LEG: usize = RxTile::BYTES_PER_LEG + TxTile::BYTES_PER_LEG;
 
-/// What is reserved for audio at start.
+/// What is reserved for audio at start: the stages of the tiles, and the rings from tile to tile and
+/// to and from the link. What the link holds for a leg (speech that waits, what a slow socket did
+/// not take) is bounded, but reserved as it comes: a leg that says nothing has none of it.
 #[derive(Clone, Copy, Debug)]
 pub struct MediaMemory {
     legs_max: usize,
@@ -283,7 +337,7 @@ impl fmt::Display for MediaMemory {
         let (rings, all) = (Rings::BYTES * pairs, self.bytes());
         write!(
             f,
-            "; with {} KiB of rings {} KiB in all",
+            "; with {} KiB of rings {} KiB in all; the link's queues are bounded, not reserved",
             rings.div_ceil(KIB),
             all.div_ceil(KIB)
         )

@@ -11,8 +11,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::steering;
 
-/// Kernel buffer asked for in each direction: a second of 500 legs. The kernel may grant less.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// Kernel buffer asked for in each direction: a second of 500 legs. The kernel may grant less
+/// (net.core.rmem_max).
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// The kernel doubles what is asked for (socket(7), SO_RCVBUF).
+const KERNEL_SHARE: usize = 2;
 
 /// Expedited Forwarding (RFC 3246), the class for voice, in the upper six bits of the TOS byte.
 const TOS_EXPEDITED_FORWARDING: u32 = 46 << 2;
@@ -53,6 +57,15 @@ pub fn bind_pairs(address: SocketAddr, pairs: usize) -> io::Result<Bound> {
         bound.refusal = Some(refusal);
     }
     Ok(bound)
+}
+
+/// The bytes that the kernel granted to a socket for what it receives, at most
+/// [`SOCKET_BUFFER_BYTES`]. It keeps as much again for its own account of them (socket(7)).
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn receive_buffer_bytes(socket: &UdpSocket) -> io::Result<usize> {
+    Ok(SockRef::from(socket).recv_buffer_size()? / KERNEL_SHARE)
 }
 
 fn add_siblings(sockets: &mut Vec<UdpSocket>, pairs: usize) -> io::Result<()> {

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::topology::thread_name;
+
 /// Lines that wait for the writer: seconds of talk on 500 legs, 2 MB at most in practice.
 const LINES_MAX: usize = 16 * 1024;
 
@@ -78,7 +80,7 @@ impl Queue {
         let lost = Arc::new(AtomicU64::new(0));
         let lost_there = Arc::clone(&lost);
         thread::Builder::new()
-            .name("log-writer".into())
+            .name(thread_name::LOG_WRITER.into())
             .spawn(move || write_lines(&inbox, &lost_there, sink))?;
         Ok(Self { entries, lost })
     }

@@ -11,6 +11,7 @@ use super::{Engines, Load};
 use crate::config::{Config, Engine};
 use crate::link::translator::request::{Refusal, Request, ok_response};
 use crate::link::translator::server::Route;
+use crate::realtime::{Degradation, Degradations};
 use crate::vendor::pool::WorkerPool;
 
 /// Where a leg's WebSocket is served; the extension follows.
@@ -25,6 +26,8 @@ pub(super) struct Hub {
     pub(super) vendors: Option<Vendors>,
     pub(super) limits: Limits,
     pub(super) counters: Counters,
+    /// What the kernel refused to the I/O thread.
+    pub(super) degradations: Arc<Degradations>,
     pub(super) connections: Counter,
     pub(super) sessions: Counter,
     /// When the I/O thread's clock was 0.
@@ -63,6 +66,7 @@ impl Hub {
             vendors,
             limits,
             counters: Counters::default(),
+            degradations: Arc::default(),
             connections: Counter::default(),
             sessions: Counter::default(),
             epoch: Instant::now(),
@@ -118,7 +122,13 @@ impl Hub {
         let load = self.load();
         let counters = Count::ALL
             .iter()
-            .map(|count| (count.name().to_owned(), self.counters.value(*count).into()))
+            .map(|count| (count.name(), self.counters.value(*count)));
+        let degradations = Degradation::ALL
+            .iter()
+            .map(|what| (what.name(), self.degradations.value(*what)));
+        let counters = counters
+            .chain(degradations)
+            .map(|(name, value)| (name.to_owned(), value.into()))
             .collect::<serde_json::Map<_, _>>();
         let engine = if self.vendors.is_some() {
             Engine::Vendors

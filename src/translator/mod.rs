@@ -19,6 +19,7 @@ use mio::Waker;
 use crate::config::{Config, Engine};
 use crate::critical::AbortOnPanic;
 use crate::realtime::{ThreadSettings, Urgency};
+use crate::topology::thread_name;
 use crate::vendor::{Recognizer, Synthesizer, Translator as TextTranslator};
 use hub::Hub;
 use reactor::Reactor;
@@ -79,10 +80,10 @@ impl Translator {
         let reactor = Reactor::bind(config, engines, limits, Arc::clone(&is_stopped))?;
         let (local_addr, waker, hub) = (reactor.local_addr(), reactor.waker(), reactor.hub());
         let settings = ThreadSettings {
-            name: "translator",
+            name: thread_name::TRANSLATOR,
             core: None,
             urgency: Urgency::of_link(config.realtime.priority),
-            degradations: Arc::default(),
+            degradations: Arc::clone(&hub.degradations),
         };
         let thread = thread::Builder::new()
             .name(settings.name.into())
