@@ -277,6 +277,8 @@ pub enum RxEvent {
     ByteOrderSuspected {
         /// Whose.
         leg: LegId,
+        /// What was expected.
+        expected: Codec,
     },
     /// A key was pressed and let go (RFC 4733); said once per key.
     TelephoneEvent {

@@ -26,7 +26,10 @@ const LINEAR: [Codec; 2] = [Codec::Slin, Codec::Slin16];
 fn suspicions(codec: Codec, samples: &[i16]) -> (usize, Option<usize>) {
     let (mut uplink, mut sender) = (Uplink::new(codec), Sender::new(codec));
     let mut first = None;
-    let suspected = RxEvent::ByteOrderSuspected { leg: LEG };
+    let suspected = RxEvent::ByteOrderSuspected {
+        leg: LEG,
+        expected: codec,
+    };
     let frames = samples.chunks_exact(codec.sample_rate().samples_per_frame());
     for (n, frame) in frames.enumerate() {
         uplink.receive(Micros(0).plus_frames(n as u64), &sender.packet(frame));

@@ -141,7 +141,10 @@ impl Decode {
         }
         let is_linear = matches!(leg.codec, Codec::Slin | Codec::Slin16);
         if is_linear && leg.byte_order.look(packet.payload()) == byte_order::Verdict::Suspected {
-            events(RxEvent::ByteOrderSuspected { leg: leg_id });
+            events(RxEvent::ByteOrderSuspected {
+                leg: leg_id,
+                expected: leg.codec,
+            });
         }
         let arrival = Arrival {
             at: now,
