@@ -6,6 +6,8 @@
 #[allow(dead_code, unreachable_pub)]
 mod product_process;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -56,6 +58,21 @@ fn settings(command: &mut Command, settings: &[&str]) {
     }
 }
 
+/// The state that the program's translator shows.
+fn health_of(program: &Process) -> String {
+    let line = program.wait_for_line("translator listens on ", PATIENCE);
+    let rest = line.split("translator listens on ").nth(1).unwrap();
+    let address = rest.split(',').next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = Vec::new();
+    // It closes after its answer.
+    stream.read_to_end(&mut response).unwrap();
+    String::from_utf8(response).unwrap()
+}
+
 #[test]
 fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
     let mut command = unprivileged();
@@ -76,10 +93,28 @@ fn what_is_refused_is_said_and_counted_and_the_gateway_runs() {
     ] {
         assert_eq!(program.wait_for_lines(part, 1, PATIENCE).len(), 1, "{part}");
     }
+    let health = health_of(&program);
+    for count in ["\"degraded_priority_total\":1", "\"degraded_core_total\":0"] {
+        assert!(health.contains(count), "{count} is not in {health}");
+    }
     assert!(program.terminate().success());
     let lines = program.lines();
-    let is_degraded = |line: &&String| line.contains("degraded: ");
+    // How much the kernel holds for a socket is no permission of this program's.
+    let is_degraded =
+        |line: &&String| line.contains("degraded: ") && !line.contains("net.core.rmem_max");
     assert_eq!(lines.iter().filter(is_degraded).count(), 8, "{lines:#?}");
+    for count in [
+        "rx_datagram_total 0",
+        "tx_tick_total ",
+        "call_arrived_total 0",
+    ] {
+        let is_in_table = |line: &String| line.contains("in all: ") && line.contains(count);
+        assert_eq!(
+            lines.iter().filter(|line| is_in_table(line)).count(),
+            1,
+            "{count}"
+        );
+    }
     let counts: String = lines
         .into_iter()
         .filter(|line| line.contains("counts: "))
@@ -150,9 +185,16 @@ fn topology_shows_pairs_cores_and_refusals_as_they_are() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
-        &format!("  rx0       core {:<5} waits on mio", any_core()),
-        "  tx0       any core   waits on timer",
-        "  rx1       core 1023: not here",
+        &format!(
+            "  rx0        core {:<5} SCHED_FIFO 49 waits on mio",
+            any_core()
+        ),
+        "  tx0        any core   SCHED_FIFO 50 waits on timer",
+        "  rx1        core 1023: not here SCHED_FIFO 49",
+        "  link       any core   nice -15      waits on",
+        "  control    any core   ordinary      waits on",
+        "  log-writer any core   ordinary      waits on",
+        "  translator any core   nice -15      waits on",
         "  rx1           > link          UplinkFrame",
         "  link          > tx1           DownlinkFrame",
         "  rx1: decode   > rx1: resample UplinkFrame",
@@ -165,6 +207,27 @@ fn topology_shows_pairs_cores_and_refusals_as_they_are() {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
     assert_eq!(text.matches(" > link ").count(), 2, "{text}");
+    assert!(!text.contains("warning"), "{text}");
+}
+
+#[test]
+fn topology_warns_where_reception_and_clock_share_a_core_and_shows_that_nothing_is_urgent() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diglot"));
+    command.arg("topology");
+    let core = any_core();
+    let (rx, tx) = (
+        format!("realtime.rx_core={core}"),
+        format!("realtime.tx_core={core}"),
+    );
+    settings(&mut command, &[&rx, &tx, "realtime.priority=0"]);
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let warning = format!("  warning: rx_core and tx_core both name core {core}");
+    assert_eq!(text.matches(&warning).count(), 1, "{text}");
+    assert!(!text.contains(" SCHED_FIFO 4"), "{text}");
+    assert!(
+        text.contains(&format!("  tx         core {core:<5} ordinary ")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -173,7 +236,7 @@ fn topology_of_one_pair_has_no_numbers() {
     command.arg("topology");
     settings(&mut command, &[]);
     let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    assert!(text.contains("\n  rx        any core "), "{text}");
+    assert!(text.contains("\n  rx         any core "), "{text}");
     assert!(
         !text.contains("rx0") && !text.contains("tile pairs;"),
         "{text}"

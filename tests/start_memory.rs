@@ -14,12 +14,39 @@ use gateway_support::config;
 const RESERVED_BYTES: usize = 64 << 20;
 const LEGS_MAX: usize = 1024;
 const PAIRS: usize = 2;
+/// Four tiles, link, log and control.
+const GATEWAY_THREADS: usize = 7;
 
 fn resident_bytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.unwrap().split_ascii_whitespace().nth(1).unwrap();
     kib.parse::<usize>().unwrap() << 10
+}
+
+/// What is not resident of mappings that look like a thread's stack: private, writable, of nobody's
+/// file, and as long as the standard library makes them.
+fn absent_stack_bytes() -> usize {
+    const STACK_KIB: usize = 2 << 10;
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut kib = [0; 2];
+    let (mut absent, mut stacks) = (0, 0);
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        match fields[..] {
+            ["Size:", size, _] => kib[0] = size.parse().unwrap(),
+            ["Rss:", rss, _] => {
+                kib[1] = rss.parse().unwrap();
+                if (STACK_KIB..STACK_KIB + 64).contains(&kib[0]) {
+                    stacks += 1;
+                    absent += kib[0] - kib[1];
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(stacks >= GATEWAY_THREADS, "{stacks} stacks found:\n{maps}");
+    absent << 10
 }
 
 #[test]
@@ -46,5 +73,7 @@ fn reserved_memory_is_resident_from_the_start() {
     let grown = resident_bytes() - before;
     let needed = MediaMemory::of(LEGS_MAX, PAIRS).bytes();
     assert!(grown >= needed, "{grown} bytes of {needed} became resident");
+    let absent = absent_stack_bytes();
+    assert_eq!(absent, 0, "of the gateway's threads' stacks");
     gateway.stop();
 }

@@ -18,7 +18,7 @@
 //!    it to be.
 //! 8. [`RELOCK_PAUSE_MS`] have passed since the leg began or last re-locked.
 //!
-//! The first five are judged by the log thread, which sees what the tiles see ([`judge`]); the rest
+//! The first five are judged by the log thread, which sees what the tiles see ([`heir`]); the rest
 //! by the control thread, which knows who owns what. Whatever fails is a stranger's packet, counted
 //! with its reason and never heard. Who can read the stream on its way, or forge the owner's whole
 //! address, is beyond what plain RTP can keep out: such networks need a tunnel.
@@ -27,6 +27,7 @@
 //! The sending half stays where it is and only changes its destination, so the listener's stream
 //! goes on with the same SSRC and numbers.
 
+use diglot_rt::msg::LegId;
 use diglot_rt::units::Micros;
 use diglot_rt::wire::rtp::StreamPosition;
 
@@ -64,12 +65,32 @@ pub struct Heard {
     pub position: StreamPosition,
 }
 
+/// The leg whose stream goes on with the stray packet, by the first five rules; `None` if no leg
+/// sent its SSRC. `heard` tells of the legs that sent RTP.
+///
+/// # Errors
+/// What to count: a leg sent this SSRC, but the packet is not its next one for sure.
+pub fn heir(
+    now: Micros,
+    heard: impl Iterator<Item = (LegId, Heard)>,
+    stray: StreamPosition,
+) -> Result<Option<LegId>, RelockCount> {
+    let mut heirs = heard.filter(|(_, heard)| heard.position.ssrc == stray.ssrc);
+    let Some((leg, heard)) = heirs.next() else {
+        return Ok(None);
+    };
+    if heirs.next().is_some() {
+        return Err(RelockCount::SsrcShared);
+    }
+    judge(now, heard, stray).map(|()| Some(leg))
+}
+
 /// Whether a stray packet may be the next of the stream that `heard` tells of; its SSRC is the
 /// same (rules 3 and 5).
 ///
 /// # Errors
 /// What to count.
-pub fn judge(now: Micros, heard: Heard, stray: StreamPosition) -> Result<(), RelockCount> {
+fn judge(now: Micros, heard: Heard, stray: StreamPosition) -> Result<(), RelockCount> {
     if now < heard.at.plus_ms(RELOCK_SILENCE_MS) {
         return Err(RelockCount::OwnerActive);
     }
@@ -120,6 +141,42 @@ mod tests {
                     "{last} and {step}"
                 );
             }
+        }
+    }
+
+    /// Goal: a stream that two legs sent goes on at neither, however well the packet fits one of
+    /// them, and a stream that nobody sent is nobody's. Method: every such pair of legs.
+    #[test]
+    fn only_a_stream_that_one_leg_alone_sent_goes_on() {
+        let now = Micros(10_000_000);
+        let leg = |slot| LegId {
+            slot,
+            generation: 1,
+        };
+        let heard = |slot, ssrc, number| {
+            let position = StreamPosition {
+                ssrc,
+                sequence_number: Seq(number),
+            };
+            let at = Micros(1_000_000);
+            (leg(slot), Heard { at, position })
+        };
+        let stray = position(101);
+        for (legs, verdict) in [
+            (vec![], Ok(None)),
+            (vec![heard(0, 8, 100)], Ok(None)),
+            (vec![heard(0, 7, 100), heard(1, 8, 100)], Ok(Some(leg(0)))),
+            (vec![heard(0, 8, 100), heard(1, 7, 100)], Ok(Some(leg(1)))),
+            (
+                vec![heard(0, 7, 100), heard(1, 7, 40_000)],
+                Err(RelockCount::SsrcShared),
+            ),
+            (
+                vec![heard(0, 7, 40_000), heard(1, 8, 0), heard(2, 7, 100)],
+                Err(RelockCount::SsrcShared),
+            ),
+        ] {
+            assert_eq!(heir(now, legs.iter().copied(), stray), verdict, "{legs:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use diglot_rt::stats::{Counted, RxCounts, TxCounts};
+use diglot_rt::stats::{Counted, Counter, RxCounts, TxCounts};
 
 use crate::call::CallCounts;
 use crate::call::relock::RelockCounts;
@@ -22,6 +22,10 @@ pub struct Counts {
     pub call: Arc<CallCounts>,
     /// Of the log thread: packets that might have made a leg re-lock, and did not.
     pub relock: Arc<RelockCounts>,
+    /// Of the log thread: datagrams that the kernel dropped, for a socket's buffer was full.
+    pub rx_socket_drops: Arc<Counter>,
+    /// Events that were lost to the log.
+    pub events_lost: Arc<Counter>,
     /// What the kernel refused: to the start, then to each tile and the link.
     pub degradations: Sum<Degradations>,
 }

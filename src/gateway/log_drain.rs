@@ -4,29 +4,26 @@
 //! that have fallen silent. Everything it reads is bounded, and whoever is faster than it loses
 //! lines, not audio.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
+use diglot_rt::limits::EVENT_RING_MAX;
 use diglot_rt::msg::{LegId, RxEvent, TxEvent};
-use diglot_rt::stats::{Counter, RxCount, TxCount};
-use diglot_rt::units::Micros;
 use diglot_rt::wire::rtp::StreamPosition;
 use rtrb::Consumer;
 
 use super::Counts;
+use super::count_lines::{self, Growth};
+use super::roster::Watch;
 use crate::asterisk::control::ControlHandle;
-use crate::call::relock::{self, Heard, RelockCount};
-use crate::call::{CallCount, Input};
+use crate::call::{Input, relock};
 use crate::critical::AbortOnPanic;
-use crate::link::counts::LinkCount;
 use crate::net::clock;
+use crate::net::drops::SocketDrops;
 use crate::observe::conversation::Conversation;
-use crate::observe::event::{EventSender, GatewayEvent};
-use crate::realtime::Degradation;
-use crate::tile::meters::LegMeters;
+use crate::observe::event::{EVENTS_MAX, EventSender, GatewayEvent};
+use crate::topology::thread_name;
 
 /// How long the thread sleeps when nothing is reported: one frame.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -51,58 +48,17 @@ pub struct LogParts {
     pub tx_events: Vec<Consumer<TxEvent>>,
     /// To the control thread.
     pub control: ControlHandle,
-    /// What each leg sent last.
-    pub meters: Arc<LegMeters>,
+    /// Who is live, and what each leg sent last.
+    pub watch: Watch,
+    /// The RTP sockets, for what the kernel drops.
+    pub socket_drops: SocketDrops,
     /// After how long a leg that sends nothing is reported as silent; `None` where Asterisk says
     /// who calls: then silence is not the control thread's concern, and a stranger's packet only
     /// if a silent leg's stream goes on with it.
     pub leg_timeout: Option<Duration>,
-    /// Events that found no room.
-    pub events_lost: Arc<Counter>,
     /// What the process counts.
     pub counts: Counts,
 }
-
-/// Counters whose growth is worth a line: each is something lost, refused or late.
-const RX_NOTEWORTHY: &[RxCount] = &[
-    RxCount::DropMalformed,
-    RxCount::DropUnknownSource,
-    RxCount::DropPayloadType,
-    RxCount::DropPayloadSize,
-    RxCount::DropLate,
-    RxCount::DropDuplicate,
-    RxCount::DropRingFull,
-    RxCount::FrameConcealed,
-    RxCount::LegRefused,
-    RxCount::EventLost,
-    RxCount::Resync,
-    RxCount::SocketError,
-];
-const TX_NOTEWORTHY: &[TxCount] = &[
-    TxCount::TickLate,
-    TxCount::TickMissed,
-    TxCount::LegRefused,
-    TxCount::FrameHole,
-    TxCount::DropPlayoutFull,
-    TxCount::DropPlayoutLate,
-    TxCount::DropRingFull,
-    TxCount::EventLost,
-    TxCount::SocketError,
-];
-
-const CALL_NOTEWORTHY: &[CallCount] = &[
-    CallCount::SetupFailed,
-    CallCount::Relocked,
-    CallCount::RelockRefusedAddress,
-    CallCount::RelockRefusedOwned,
-    CallCount::RelockRefusedPause,
-    CallCount::RefusedFull,
-    CallCount::RefusedUnknownExtension,
-    CallCount::Leftover,
-    CallCount::Abandoned,
-    CallCount::EventBroken,
-    CallCount::EventOversized,
-];
 
 /// Starts the log thread; it ends, when all that has been reported is written, once the other end
 /// of `stop` is dropped.
@@ -110,18 +66,18 @@ const CALL_NOTEWORTHY: &[CallCount] = &[
 /// # Errors
 /// The thread cannot be made.
 pub fn spawn(parts: LogParts, stop: Receiver<()>) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("log".into()).spawn(move || {
-        let _guard = AbortOnPanic;
-        LogThread::new(parts).run(&stop);
-    })
+    thread::Builder::new()
+        .name(thread_name::LOG.into())
+        .spawn(move || {
+            let _guard = AbortOnPanic;
+            LogThread::new(parts).run(&stop);
+        })
 }
 
 struct LogThread {
     parts: LogParts,
     conversation: Conversation,
-    /// When each leg began: its meter may still show the time of the leg that had its slot before.
-    live: HashMap<LegId, Micros>,
-    reported: Vec<(&'static str, u64)>,
+    growth: Growth,
     counts_due: Instant,
 }
 
@@ -130,72 +86,83 @@ impl LogThread {
         Self {
             parts,
             conversation: Conversation::default(),
-            live: HashMap::new(),
-            reported: Vec::new(),
+            growth: Growth::default(),
             counts_due: Instant::now() + COUNTS_INTERVAL,
         }
     }
 
     fn run(&mut self, stop: &Receiver<()>) {
         loop {
+            self.parts.watch.update(clock::now());
             self.take_tile_events();
             // This thread holds a sender itself, so an error only says that its patience ran out.
             if let Ok(event) = self.parts.events.recv_timeout(PATIENCE) {
                 self.write(&event);
-                while let Ok(event) = self.parts.events.try_recv() {
-                    self.write(&event);
-                }
+                self.write_waiting();
             }
             self.report_silent_legs();
             if Instant::now() >= self.counts_due {
                 self.counts_due += COUNTS_INTERVAL;
-                self.write_counts();
+                self.write_growth();
             }
             if stop.try_recv() == Err(TryRecvError::Disconnected) {
                 break;
             }
         }
-        while let Ok(event) = self.parts.events.try_recv() {
-            self.write(&event);
+        self.take_tile_events();
+        self.write_waiting();
+        self.write_growth();
+        for line in count_lines::table(&self.parts.counts) {
+            log::info!("{line}");
         }
-        self.write_counts();
+    }
+
+    /// Writes the events that wait, no more than the channel holds.
+    fn write_waiting(&mut self) {
+        for _ in 0..EVENTS_MAX {
+            match self.parts.events.try_recv() {
+                Ok(event) => self.write(&event),
+                Err(_) => break,
+            }
+        }
     }
 
     fn write(&mut self, event: &GatewayEvent) {
-        match event {
-            GatewayEvent::LegStarted { leg, .. } => {
-                self.live.insert(*leg, clock::now());
-            }
-            GatewayEvent::LegEnded { leg, .. } => {
-                self.live.remove(leg);
-            }
-            _ => {}
-        }
+        let detail = self.conversation.detail(event);
         if let Some(line) = self.conversation.line(event) {
-            log::info!(target: "call", "{line}");
+            log::log!(target: "call", event.level(), "{line}");
+        }
+        if let Some(detail) = detail {
+            log::debug!(target: "call", "{detail}");
         }
     }
 
     fn take_tile_events(&mut self) {
         let mut strays = 0;
-        for pair in 0..self.parts.rx_events.len() {
-            while let Ok(event) = self.parts.rx_events[pair].pop() {
+        let mut rings = std::mem::take(&mut self.parts.rx_events);
+        for events in &mut rings {
+            take_waiting(events, |event| {
                 let is_judged = self.parts.leg_timeout.is_none()
                     && matches!(event, RxEvent::UnknownSource { .. });
                 strays += usize::from(is_judged);
                 if !is_judged || strays <= STRAYS_MAX {
                     self.take_rx_event(event);
                 }
-            }
+            });
         }
+        self.parts.rx_events = rings;
+        let sender = &self.parts.event_sender;
         for events in &mut self.parts.tx_events {
-            while let Ok(TxEvent::UtteranceStarted { leg, utterance, at }) = events.pop() {
-                self.parts.event_sender.send(GatewayEvent::SpeechLeft {
-                    listener: leg,
-                    utterance,
-                    at,
-                });
-            }
+            take_waiting(
+                events,
+                |TxEvent::UtteranceStarted { leg, utterance, at }| {
+                    sender.send(GatewayEvent::SpeechLeft {
+                        listener: leg,
+                        utterance,
+                        at,
+                    });
+                },
+            );
         }
     }
 
@@ -211,11 +178,10 @@ impl LogThread {
                 event,
                 duration_ms,
             }),
-            RxEvent::ByteOrderSuspected { leg } => log::warn!(
-                target: "call",
-                "leg {}: its samples read as noise: are their bytes swapped?",
-                leg.slot
-            ),
+            RxEvent::ByteOrderSuspected { leg, expected } => {
+                let event = GatewayEvent::ByteOrderSuspected { leg, expected };
+                self.parts.event_sender.send(event);
+            }
             RxEvent::UnexpectedPayloadType {
                 leg,
                 payload_type,
@@ -248,79 +214,64 @@ impl LogThread {
     /// The silent leg whose stream goes on with this packet, by the first five rules of
     /// [`relock`].
     fn continued_by(&self, stray: StreamPosition) -> Option<LegId> {
-        let meters = &self.parts.meters;
-        let mut heirs = self.live.iter().filter_map(|(leg, began)| {
-            let position = meters.last_position(*leg)?;
-            let at = meters.last_received(*leg).max(*began);
-            (position.ssrc == stray.ssrc).then_some((*leg, Heard { at, position }))
-        });
-        let (leg, heard) = heirs.next()?;
-        let verdict = match heirs.next() {
-            Some(_) => Err(RelockCount::SsrcShared),
-            None => relock::judge(clock::now(), heard, stray),
-        };
-        match verdict {
-            Ok(()) => Some(leg),
-            Err(reason) => {
-                self.parts.counts.relock.count(reason);
-                None
-            }
-        }
+        relock::heir(clock::now(), self.parts.watch.heard(), stray).unwrap_or_else(|reason| {
+            self.parts.counts.relock.count(reason);
+            None
+        })
     }
 
     fn report_silent_legs(&self) {
         let Some(leg_timeout) = self.parts.leg_timeout else {
             return;
         };
-        let now = clock::now();
-        for (leg, began) in &self.live {
-            let heard = self.parts.meters.last_received(*leg).max(*began);
-            let silent_us = u128::from(now.since(heard));
-            if silent_us > leg_timeout.as_micros() {
-                // Told again on the next round if there is no room now.
-                let _ = self.parts.control.tell(Input::LegSilent { leg: *leg });
-            }
+        for leg in self.parts.watch.silent(clock::now(), leg_timeout) {
+            // Told again on the next round if there is no room now.
+            let _ = self.parts.control.tell(Input::LegSilent { leg });
         }
     }
 
-    /// One line for all noteworthy counters that have grown.
-    fn write_counts(&mut self) {
+    fn write_growth(&mut self) {
         let counts = &self.parts.counts;
-        let rx = RX_NOTEWORTHY
-            .iter()
-            .map(|what| (what.name(), counts.rx.value(*what)));
-        let tx = TX_NOTEWORTHY
-            .iter()
-            .map(|what| (what.name(), counts.tx.value(*what)));
-        let link = LinkCount::ALL
-            .iter()
-            .map(|what| (what.name(), counts.link.value(*what)));
-        let call = CALL_NOTEWORTHY
-            .iter()
-            .map(|what| (what.name(), counts.call.value(*what)));
-        let relock = RelockCount::ALL
-            .iter()
-            .map(|what| (what.name(), counts.relock.value(*what)));
-        let degradations = Degradation::ALL
-            .iter()
-            .map(|what| (what.name(), counts.degradations.value(*what)));
-        let lost = [("log_event_lost_total", self.parts.events_lost.value())];
-        let now = rx.chain(tx).chain(link).chain(call).chain(relock);
-        let now: Vec<_> = now.chain(degradations).chain(lost).collect();
-        let before = |name| {
-            self.reported
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map_or(0, |(_, v)| *v)
-        };
-        let grown: Vec<_> = now
-            .iter()
-            .filter(|(name, value)| *value > before(*name))
-            .map(|(name, value)| format!("{name} {} (+{})", value, value - before(*name)))
-            .collect();
-        if !grown.is_empty() {
-            log::info!("counts: {}", grown.join(", "));
+        // Where the kernel does not tell, nothing is counted.
+        if let Ok(drops) = self.parts.socket_drops.read() {
+            counts.rx_socket_drops.set(drops);
         }
-        self.reported = now;
+        if let Some(line) = self.growth.line(counts) {
+            log::info!("{line}");
+        }
+    }
+}
+
+/// Takes what waits in a ring, once around at most: a tile that writes as fast as this thread reads
+/// must not keep it from everything else. What is left waits for the next round.
+fn take_waiting<E>(events: &mut Consumer<E>, mut take: impl FnMut(E)) {
+    for _ in 0..EVENT_RING_MAX {
+        let Ok(event) = events.pop() else { break };
+        take(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrb::RingBuffer;
+
+    /// Goal: one round ends, however fast a tile writes, and loses nothing.
+    /// Method: for every event that is read the next one is written, for many rounds' worth.
+    #[test]
+    fn a_tile_that_writes_as_fast_as_it_is_read_does_not_hold_a_round() {
+        let (mut tile, mut events) = RingBuffer::new(EVENT_RING_MAX);
+        tile.push(0).unwrap();
+        for round in 0..3 {
+            let mut next = round * EVENT_RING_MAX;
+            take_waiting(&mut events, |event| {
+                assert_eq!(event, next);
+                next += 1;
+                if next < 10 * EVENT_RING_MAX {
+                    tile.push(next).unwrap();
+                }
+            });
+            assert_eq!(next, (round + 1) * EVENT_RING_MAX, "round {round}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 use mio::Poll;
@@ -18,21 +19,24 @@ use crate::critical::{self, AbortOnPanic};
 use crate::link::gateway::client::{self, LinkParts};
 use crate::link::gateway::leg::Endpoint;
 use crate::observe::event;
-use crate::realtime::{self, Degradation, ThreadSettings, Urgency};
+use crate::realtime::{self, ThreadSettings, Urgency};
 use crate::tile::TileHandle;
 use crate::tile::meters::LegMeters;
-use crate::topology::MediaMemory;
+use crate::topology::{MediaMemory, thread_name};
 
+mod count_lines;
 pub mod counts;
 pub mod log_drain;
 mod pairs;
 pub mod prompts;
+pub mod roster;
 pub mod switchboard;
 
 pub use counts::Counts;
 use log_drain::LogParts;
-use pairs::{Ports, Shared, TilePair};
+use pairs::{Ports, Shared};
 use prompts::PromptError;
+use roster::{Roster, Watch};
 use switchboard::{Line, Switchboard};
 
 /// Why a gateway does not start; nothing of it is left running.
@@ -80,7 +84,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds, reserves, and starts all threads.
+    /// Binds, reserves, starts all threads, and then settles the memory of all that is there.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -89,44 +93,28 @@ impl Gateway {
         let endpoint = endpoint(&config.link.url)?;
         let ports = Ports::bind(config)?;
         let control = Control::new(&bound(config, &ports.addresses));
+        let (events, event_inbox, events_lost) = event::channel();
         let mut counts = Counts {
             call: control.counts(),
+            events_lost,
             ..Counts::default()
         };
         let start_degradations = counts.degradations.add_writer();
+        ports.report(&config.realtime, &start_degradations);
         let legs_max = config.realtime.legs_max;
+        let roster = Arc::new(Roster::new(legs_max));
+        let (addresses, socket_drops) = (ports.addresses.clone(), ports.socket_drops()?);
         let link_poll = Poll::new()?;
         let shared = Shared {
             link_waker: client::waker(&link_poll)?,
             meters: Arc::new(LegMeters::new(legs_max)),
             legs_max,
         };
-        let pairs = ports
-            .sockets
-            .into_iter()
-            .map(|sockets| TilePair::new(sockets, &shared, &mut counts))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(refusal) = ports.refusal {
-            log::warn!(
-                "degraded: one tile pair instead of {}: the kernel does not spread the sources of \
-                 a port over several: {refusal}",
-                config.realtime.tile_pairs
-            );
-            start_degradations.count(Degradation::TilePairs);
-        }
+        let pairs = ports.reserve(&shared, &mut counts)?;
         log::info!("media memory: {}", MediaMemory::of(legs_max, pairs.len()));
         let (tiles, ends) = pairs::run(pairs, &config.realtime, &mut counts)?;
-        // Now that the tiles' stacks are there too.
-        realtime::settle_memory(&start_degradations);
-
-        let (events, event_inbox, events_lost) = event::channel();
         let link = LinkParts {
-            thread: ThreadSettings {
-                name: "link",
-                core: None,
-                urgency: Urgency::of_link(config.realtime.priority),
-                degradations: counts.degradations.add_writer(),
-            },
+            thread: link_settings(config, &mut counts),
             endpoint,
             uplinks: ends.uplinks,
             downlinks: ends.downlinks,
@@ -134,31 +122,25 @@ impl Gateway {
             counts: Arc::clone(&counts.link),
             legs_max,
         };
+        let link = client::spawn(link_poll, shared.link_waker, link)?;
         let log = LogParts {
             events: event_inbox,
             event_sender: events.clone(),
             rx_events: ends.rx_events,
             tx_events: ends.tx_events,
             control: control.handle(),
-            meters: shared.meters,
-            leg_timeout: matches!(config.asterisk.control, Mode::None)
-                .then_some(config.asterisk.leg_timeout),
-            events_lost,
+            watch: Watch::new(Arc::clone(&roster), shared.meters),
+            socket_drops,
+            leg_timeout: leg_timeout(config),
             counts: counts.clone(),
         };
-        let link = client::spawn(link_poll, shared.link_waker, link)?;
         let (stop_log, log_stop) = bounded(0);
         let log_thread = log_drain::spawn(log, log_stop)?;
-        let mut switchboard = Switchboard::new(ends.control, link, events, lines, legs_max);
+        let switchboard = Switchboard::new(ends.control, link, events, lines, roster);
         let handle = control.handle();
-        let control_thread = thread::Builder::new()
-            .name("control".into())
-            .spawn(move || {
-                let _guard = AbortOnPanic;
-                if let Err(error) = control.run(|change| switchboard.apply(change)) {
-                    critical::abort("control", &error);
-                }
-            })?;
+        let control_thread = spawn_control(control, switchboard)?;
+        // Now that everything is there, the stacks of all these threads too.
+        realtime::settle_memory(&start_degradations);
         Ok(Self {
             control: handle,
             control_thread,
@@ -166,7 +148,7 @@ impl Gateway {
             log_thread,
             stop_log,
             counts,
-            addresses: ports.addresses,
+            addresses,
         })
     }
 
@@ -190,6 +172,30 @@ impl Gateway {
         drop(self.stop_log);
         let _ = self.log_thread.join();
     }
+}
+
+fn spawn_control(control: Control, mut switchboard: Switchboard) -> io::Result<JoinHandle<()>> {
+    let builder = thread::Builder::new().name(thread_name::CONTROL.into());
+    builder.spawn(move || {
+        let _guard = AbortOnPanic;
+        if let Err(error) = control.run(|change| switchboard.apply(change)) {
+            critical::abort(thread_name::CONTROL, &error);
+        }
+    })
+}
+
+fn link_settings(config: &Config, counts: &mut Counts) -> ThreadSettings {
+    ThreadSettings {
+        name: thread_name::LINK,
+        core: None,
+        urgency: Urgency::of_link(config.realtime.priority),
+        degradations: counts.degradations.add_writer(),
+    }
+}
+
+/// Where Asterisk says who calls, silence ends no call.
+fn leg_timeout(config: &Config) -> Option<Duration> {
+    matches!(config.asterisk.control, Mode::None).then_some(config.asterisk.leg_timeout)
 }
 
 /// The configuration with the ports that were really bound, which Asterisk is to be told.

@@ -13,8 +13,9 @@ use rtrb::{Consumer, Producer};
 use super::switchboard::PairEnds;
 use super::{Counts, StartError};
 use crate::config::{Config, Extension, Realtime};
+use crate::net::drops::SocketDrops;
 use crate::net::udp;
-use crate::realtime::{ThreadSettings, Urgency};
+use crate::realtime::{Degradation, Degradations, ThreadSettings, Urgency};
 use crate::tile::meters::LegMeters;
 use crate::tile::rx::{RxParts, RxTile};
 use crate::tile::tx::{TxParts, TxTile};
@@ -62,6 +63,49 @@ impl Ports {
             }
         }
         Ok(ports)
+    }
+
+    /// Says and counts what the kernel did not grant: one line and one count each.
+    pub(super) fn report(&self, realtime: &Realtime, degradations: &Degradations) {
+        if let Some(refusal) = &self.refusal {
+            log::warn!(
+                "degraded: one tile pair instead of {}: the kernel does not spread the sources of \
+                 a port over several: {refusal}",
+                realtime.tile_pairs
+            );
+            degradations.count(Degradation::TilePairs);
+        }
+        let granted = self.all().map(udp::receive_buffer_bytes);
+        // A kernel that does not tell is not known to have refused.
+        let least = granted.filter_map(Result::ok).min();
+        if let Some(least) = least.filter(|bytes| *bytes < udp::SOCKET_BUFFER_BYTES) {
+            log::warn!(
+                "degraded: the kernel holds {least} bytes of what comes to an RTP port instead of \
+                 {}: a stall may lose packets; raise net.core.rmem_max",
+                udp::SOCKET_BUFFER_BYTES
+            );
+            degradations.count(Degradation::ReceiveBuffer);
+        }
+    }
+
+    /// For what the kernel drops of what comes to them.
+    pub(super) fn socket_drops(&self) -> io::Result<SocketDrops> {
+        SocketDrops::of(self.all())
+    }
+
+    /// The tile pairs that will serve them, with all the memory that these will ever need.
+    ///
+    /// # Errors
+    /// See [`TilePair::new`].
+    pub(super) fn reserve(self, shared: &Shared, counts: &mut Counts) -> io::Result<Vec<TilePair>> {
+        let pairs = self.sockets.into_iter();
+        pairs
+            .map(|sockets| TilePair::new(sockets, shared, counts))
+            .collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.sockets.iter().flatten()
     }
 }
 
@@ -196,4 +240,45 @@ pub(super) fn run(
         ends.tx_events.push(pair.tx_events);
     }
     Ok((tiles, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Command, Sources};
+    use socket2::SockRef;
+
+    /// Goal: a buffer smaller than was asked for is told, once for all ports, and one that is not
+    /// is not. Method: ports whose sockets have what the test gives them.
+    #[test]
+    fn a_small_receive_buffer_is_one_degradation() {
+        let sources = Sources {
+            command: Command::Gateway,
+            config: None,
+            env_file: None,
+            environment: vec![],
+            set: vec![
+                ("asterisk.control".into(), "none".into()),
+                ("extension.7777.listen".into(), "127.0.0.1:0".into()),
+                ("extension.8888.listen".into(), "127.0.0.1:0".into()),
+            ],
+        };
+        let config = config::load(&sources).unwrap();
+        let ports = Ports::bind(&config).unwrap();
+        let told = || {
+            let degradations = Degradations::default();
+            ports.report(&config.realtime, &degradations);
+            degradations.value(Degradation::ReceiveBuffer)
+        };
+        let is_granted =
+            |socket| udp::receive_buffer_bytes(socket).unwrap() >= udp::SOCKET_BUFFER_BYTES;
+        // What this machine grants is its own affair.
+        assert_eq!(told(), u64::from(!ports.all().all(is_granted)));
+        for socket in ports.all() {
+            let half = udp::SOCKET_BUFFER_BYTES / 2;
+            SockRef::from(socket).set_recv_buffer_size(half).unwrap();
+            assert!(udp::receive_buffer_bytes(socket).unwrap() <= half);
+        }
+        assert_eq!(told(), 1);
+    }
 }

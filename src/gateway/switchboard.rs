@@ -13,6 +13,7 @@ use mio::Waker;
 use rtrb::{Producer, PushError};
 
 use super::prompts;
+use super::roster::Roster;
 use crate::call::Change;
 use crate::config::{Config, Extension, OnFailure};
 use crate::link::gateway::client::{Fallback, LinkCommand, LinkHandle, LinkLeg};
@@ -30,6 +31,7 @@ pub struct Switchboard {
     link: LinkHandle,
     events: EventSender,
     lines: Vec<Line>,
+    roster: Arc<Roster>,
     /// By slot: the leg that is there.
     seats: Box<[Option<Seat>]>,
 }
@@ -104,21 +106,23 @@ impl Line {
 }
 
 impl Switchboard {
-    /// For legs in slots 0 .. `legs_max`; `lines` says by index what a leg of each extension is
-    /// like.
+    /// `lines` says by index what a leg of each extension is like; `roster` has the slots of all
+    /// legs, and is told who is live.
     pub fn new(
         pairs: Vec<PairEnds>,
         link: LinkHandle,
         events: EventSender,
         lines: Vec<Line>,
-        legs_max: usize,
+        roster: Arc<Roster>,
     ) -> Self {
+        let seats = vec![None; roster.slots()].into_boxed_slice();
         Self {
             pairs,
             link,
             events,
             lines,
-            seats: vec![None; legs_max].into_boxed_slice(),
+            roster,
+            seats,
         }
     }
 
@@ -126,6 +130,7 @@ impl Switchboard {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::EndLeg { leg, reason } => {
+                self.roster.end(leg);
                 if let Some(seat) = self.seat(leg) {
                     self.rx(seat.rx_pair, RxCommand::RemoveLeg(leg));
                     self.tx(seat.tx_pair, TxCommand::RemoveLeg(leg));
@@ -175,6 +180,7 @@ impl Switchboard {
             rx_pair: pair,
             tx_pair: pair,
         });
+        self.roster.begin(leg);
         self.events.send(GatewayEvent::LegStarted {
             leg,
             extension: line.extension.number.clone(),

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod drops;
 pub mod paced_poll;
 pub mod rhythm;
 pub mod steering;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use diglot_rt::msg::{LegId, UtteranceId};
+use diglot_rt::msg::{Codec, LegId, UtteranceId};
 use diglot_rt::units::Micros;
 
 use super::event::{GatewayEvent, Stages, Voice};
@@ -18,8 +18,8 @@ const US_PER_MS: u64 = 1_000;
 /// Turns events into lines.
 #[derive(Debug, Default)]
 pub struct Conversation {
-    /// Name of a leg for people: "7777 (call id)".
-    legs: HashMap<LegId, String>,
+    /// By slot, so that one whose end was lost to the log is forgotten with its slot's next leg.
+    legs: HashMap<u16, Known>,
     under_way: HashMap<Key, UnderWay>,
     /// In order of appearance, for forgetting.
     order: VecDeque<Key>,
@@ -27,6 +27,16 @@ pub struct Conversation {
 
 /// Speaker and utterance.
 type Key = (LegId, UtteranceId);
+
+/// What is known of a leg.
+#[derive(Debug)]
+struct Known {
+    leg: LegId,
+    /// For people: "7777 [call id]".
+    name: String,
+    /// Whether it was said that its byte order is suspected.
+    is_suspected: bool,
+}
 
 #[derive(Debug, Default)]
 struct UnderWay {
@@ -45,12 +55,19 @@ impl Conversation {
                 extension,
                 call_id,
             } => {
-                self.legs.insert(*leg, format!("{extension} [{call_id}]"));
+                let known = Known {
+                    leg: *leg,
+                    name: format!("{extension} [{call_id}]"),
+                    is_suspected: false,
+                };
+                self.legs.insert(leg.slot, known);
                 Some(format!("{} is on the line", self.name(*leg)))
             }
             GatewayEvent::LegEnded { leg, reason } => {
                 let line = format!("{} left: {reason}", self.name(*leg));
-                self.legs.remove(leg);
+                if self.known(*leg).is_some() {
+                    self.legs.remove(&leg.slot);
+                }
                 Some(line)
             }
             GatewayEvent::Paired { leg, partner } => Some(format!(
@@ -87,14 +104,12 @@ impl Conversation {
                 self.name(*leg),
                 expected.payload_type(),
             )),
+            GatewayEvent::ByteOrderSuspected { leg, expected } => self.suspected(*leg, *expected),
             GatewayEvent::KeyPressed {
-                leg,
-                event,
-                duration_ms,
+                leg, duration_ms, ..
             } => Some(format!(
-                "{}: pressed {} for {duration_ms} ms",
-                self.name(*leg),
-                key_name(*event)
+                "{}: pressed a key for {duration_ms} ms",
+                self.name(*leg)
             )),
             GatewayEvent::SpeechArrived {
                 speaker,
@@ -123,8 +138,36 @@ impl Conversation {
         }
     }
 
+    /// What only a log for finding faults may hold of an event besides: which key was pressed, for
+    /// people type PINs and card numbers.
+    pub fn detail(&self, event: &GatewayEvent) -> Option<String> {
+        match event {
+            GatewayEvent::KeyPressed { leg, event, .. } => {
+                Some(format!("{}: it was {}", self.name(*leg), key_name(*event)))
+            }
+            _ => None,
+        }
+    }
+
+    fn known(&self, leg: LegId) -> Option<&Known> {
+        self.legs.get(&leg.slot).filter(|known| known.leg == leg)
+    }
+
     fn name(&self, leg: LegId) -> &str {
-        self.legs.get(&leg).map_or("an ended call", String::as_str)
+        self.known(leg)
+            .map_or("an ended call", |known| known.name.as_str())
+    }
+
+    /// Said once for each leg, though every tile that the leg comes to may find it out.
+    fn suspected(&mut self, leg: LegId, expected: Codec) -> Option<String> {
+        let known = self.legs.get_mut(&leg.slot).filter(|k| k.leg == leg)?;
+        if std::mem::replace(&mut known.is_suspected, true) {
+            return None;
+        }
+        Some(format!(
+            "{}: its {expected:?} samples read as noise: are their bytes swapped?",
+            known.name
+        ))
     }
 
     fn entry(&mut self, key: Key) -> &mut UnderWay {
@@ -268,8 +311,9 @@ mod tests {
         }
     }
 
+    /// Goal: what people type is in no line but the one for finding faults.
     #[test]
-    fn a_key_is_named_as_it_is_printed() {
+    fn a_key_is_named_as_it_is_printed_and_only_in_the_detail() {
         let mut conversation = conversation();
         for (event, name) in [
             (0, "key 0"),
@@ -279,13 +323,55 @@ mod tests {
             (15, "key D"),
             (16, "telephone event 16"),
         ] {
-            let line = conversation.line(&GatewayEvent::KeyPressed {
+            let event = GatewayEvent::KeyPressed {
                 leg: SPEAKER,
                 event,
                 duration_ms: 120,
-            });
-            assert_eq!(line, Some(format!("7777 [c]: pressed {name} for 120 ms")));
+            };
+            let line = conversation.line(&event);
+            assert_eq!(line.unwrap(), "7777 [c]: pressed a key for 120 ms");
+            let detail = conversation.detail(&event);
+            assert_eq!(detail, Some(format!("7777 [c]: it was {name}")));
         }
+    }
+
+    #[test]
+    fn a_suspected_byte_order_is_told_once_for_each_leg_by_its_name() {
+        let mut conversation = conversation();
+        let suspected = |leg| GatewayEvent::ByteOrderSuspected {
+            leg,
+            expected: Codec::Slin16,
+        };
+        assert_eq!(
+            conversation.line(&suspected(SPEAKER)).unwrap(),
+            "7777 [c]: its Slin16 samples read as noise: are their bytes swapped?"
+        );
+        assert_eq!(conversation.line(&suspected(SPEAKER)), None);
+        assert!(conversation.line(&suspected(LISTENER)).is_some());
+        assert_eq!(suspected(SPEAKER).level(), log::Level::Warn);
+    }
+
+    /// Goal: a leg whose end was lost is forgotten with its slot's next leg, and an end that comes
+    /// late forgets nobody else.
+    #[test]
+    fn a_lost_end_leaves_nothing_for_ever() {
+        let mut conversation = conversation();
+        let legs = conversation.legs.len();
+        let heir = LegId {
+            generation: 1,
+            ..SPEAKER
+        };
+        let (extension, call_id) = ("7777".into(), "d".into());
+        conversation.line(&GatewayEvent::LegStarted {
+            leg: heir,
+            extension,
+            call_id,
+        });
+        assert_eq!(conversation.legs.len(), legs);
+        assert_eq!(conversation.name(SPEAKER), "an ended call");
+        let (leg, reason) = (SPEAKER, String::new());
+        conversation.line(&GatewayEvent::LegEnded { leg, reason });
+        assert_eq!(conversation.name(heir), "7777 [d]");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use diglot_rt::units::Micros;
 use std::sync::Arc;
 
 /// Events that may wait for the log: some seconds of captions for every leg.
-const EVENTS_MAX: usize = 16 * 1024;
+pub const EVENTS_MAX: usize = 16 * 1024;
 
 /// Something worth a line.
 #[derive(Clone, Debug)]
@@ -106,6 +106,13 @@ pub enum GatewayEvent {
         /// For how long, as far as that was heard.
         duration_ms: u32,
     },
+    /// A phone's samples read as noise, and as sound with their bytes swapped; said once per leg.
+    ByteOrderSuspected {
+        /// Whose phone.
+        leg: LegId,
+        /// What its extension expects.
+        expected: Codec,
+    },
     /// A phone sends a payload type that its extension does not expect; said once per leg.
     UnexpectedPayloadType {
         /// Whose phone.
@@ -115,6 +122,18 @@ pub enum GatewayEvent {
         /// What its extension expects.
         expected: Codec,
     },
+}
+
+impl GatewayEvent {
+    /// How loudly it is told: what somebody should mend is a warning.
+    pub const fn level(&self) -> log::Level {
+        match self {
+            Self::ByteOrderSuspected { .. } | Self::UnexpectedPayloadType { .. } => {
+                log::Level::Warn
+            }
+            _ => log::Level::Info,
+        }
+    }
 }
 
 /// Which side of an interpretation a caption shows.
