@@ -13,7 +13,7 @@ use diglot_rt::msg::{
 };
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::config::Config;
+use crate::config::{Config, Realtime};
 use crate::realtime::{Permissions, Urgency};
 use crate::tile::rx::RxTile;
 use crate::tile::tx::TxTile;
@@ -216,6 +216,34 @@ pub fn tile_names(pairs: usize) -> impl Iterator<Item = TileNames> {
 pub fn describe(config: &Config, permissions: &Permissions) -> String {
     let realtime = &config.realtime;
     let pairs = realtime.tile_pairs;
+    let mut text = describe_threads(realtime, permissions);
+    text.push_str("rings\n");
+    for names in tile_names(pairs) {
+        for row in RINGS {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "  {:<13} > {:<13} {:<14} {:>5}  full: {}",
+                names.of(row.producer),
+                names.of(row.consumer),
+                row.element,
+                row.depth,
+                row.when_full
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "memory\n  {}",
+        MediaMemory::of(realtime.legs_max, pairs)
+    );
+    text.push_str("this machine\n");
+    let _ = write!(text, "{permissions}");
+    text
+}
+
+/// Where each thread runs, how urgently, and what it waits on.
+fn describe_threads(realtime: &Realtime, permissions: &Permissions) -> String {
     let core = |core: Option<&usize>| match core {
         None => "any core".into(),
         Some(core) if permissions.cores.contains(core) => format!("core {core}"),
@@ -223,7 +251,7 @@ pub fn describe(config: &Config, permissions: &Permissions) -> String {
     };
     let priority = realtime.priority;
     let mut threads = Vec::new();
-    for (index, names) in tile_names(pairs).enumerate() {
+    for (index, names) in tile_names(realtime.tile_pairs).enumerate() {
         let (rx_core, tx_core) = (realtime.rx_cores.get(index), realtime.tx_cores.get(index));
         let (rx, tx) = (Urgency::of_rx(priority), Urgency::of_tx(priority));
         threads.push((names.rx, core(rx_core), rx, "mio: RTP sockets, commands"));
@@ -271,41 +299,20 @@ pub fn describe(config: &Config, permissions: &Permissions) -> String {
         if realtime.tx_cores.contains(core) {
             let _ = writeln!(
                 text,
-                "  warning: rx_core and tx_core both name core {core}: packets that come delay those \
-                 that go, and neither can move away"
+                "  warning: rx_core and tx_core both name core {core}: packets that come \
+                 delay those that go, and neither can move away"
             );
         }
     }
-    text.push_str("rings\n");
-    for names in tile_names(pairs) {
-        for row in RINGS {
-            let _ = writeln!(
-                text,
-                "  {:<13} > {:<13} {:<14} {:>5}  full: {}",
-                names.of(row.producer),
-                names.of(row.consumer),
-                row.element,
-                row.depth,
-                row.when_full
-            );
-        }
-    }
-    let _ = writeln!(
-        text,
-        "memory\n  {}",
-        MediaMemory::of(realtime.legs_max, pairs)
-    );
-    text.push_str("this machine\n");
-    let _ = write!(text, "{permissions}");
     text
 }
 
 /// What the stages of one tile pair reserve for a leg.
 const BYTES_PER_LEG: usize = RxTile::BYTES_PER_LEG + TxTile::BYTES_PER_LEG;
 
-/// What is reserved for audio at start: the stages of the tiles, and the rings from tile to tile and
-/// to and from the link. What the link holds for a leg (speech that waits, what a slow socket did
-/// not take) is bounded, but reserved as it comes: a leg that says nothing has none of it.
+/// What is reserved for audio at start: the stages of the tiles, and the rings from tile to tile
+/// and to and from the link. What the link holds for a leg (speech that waits, what a slow socket
+/// did not take) is bounded for each leg, but not reserved.
 #[derive(Clone, Copy, Debug)]
 pub struct MediaMemory {
     legs_max: usize,

@@ -9,54 +9,26 @@ use crate::call::relock::RelockCount;
 use crate::link::counts::LinkCount;
 use crate::realtime::Degradation;
 
-/// Counters whose growth is worth a line: each is something lost, refused, late or mended.
-const RX_NOTEWORTHY: &[RxCount] = &[
-    RxCount::FrameConcealed,
-    RxCount::FrameFilled,
-    RxCount::FrameSkipped,
-    RxCount::DropMalformed,
-    RxCount::DropUnknownSource,
-    RxCount::DropPayloadType,
-    RxCount::DropPayloadSize,
-    RxCount::DropDuplicate,
-    RxCount::DropLate,
-    RxCount::DropRingFull,
-    RxCount::DropStaleLeg,
-    RxCount::EventLost,
-    RxCount::Resync,
-    RxCount::Reordered,
-    RxCount::LegRefused,
-    RxCount::SocketError,
+/// Counters that grow in calls that are well. Growth of any other is worth a line: something was
+/// lost, refused, late or mended.
+const RX_USUAL: &[RxCount] = &[
+    RxCount::Datagram,
+    RxCount::Frame,
+    RxCount::ComfortNoise,
+    RxCount::TelephoneEvent,
 ];
-const TX_NOTEWORTHY: &[TxCount] = &[
-    TxCount::TickLate,
-    TxCount::TickMissed,
-    TxCount::FrameHole,
-    TxCount::FrameConcealed,
-    TxCount::FrameCompressed,
-    TxCount::FrameStretched,
-    TxCount::FrameSkipped,
-    TxCount::FrameRepeated,
-    TxCount::DropPlayoutFull,
-    TxCount::DropPlayoutLate,
-    TxCount::DropStaleLeg,
-    TxCount::DropRingFull,
-    TxCount::EventLost,
-    TxCount::LegRefused,
-    TxCount::SocketError,
+const TX_USUAL: &[TxCount] = &[
+    TxCount::Tick,
+    TxCount::Packet,
+    TxCount::FrameSpeech,
+    TxCount::FrameIdle,
 ];
-const CALL_NOTEWORTHY: &[CallCount] = &[
-    CallCount::SetupFailed,
-    CallCount::Relocked,
-    CallCount::RelockRefusedAddress,
-    CallCount::RelockRefusedOwned,
-    CallCount::RelockRefusedPause,
-    CallCount::RefusedFull,
-    CallCount::RefusedUnknownExtension,
-    CallCount::Leftover,
-    CallCount::Abandoned,
-    CallCount::EventBroken,
-    CallCount::EventOversized,
+const CALL_USUAL: &[CallCount] = &[
+    CallCount::Arrived,
+    CallCount::Adopted,
+    CallCount::Ended,
+    CallCount::RefusedShuttingDown,
+    CallCount::Connected,
 ];
 
 /// A counter's name and value.
@@ -69,7 +41,7 @@ pub(super) struct Growth(Vec<Value>);
 impl Growth {
     /// One line for all noteworthy counters that have grown; `None` if none has.
     pub(super) fn line(&mut self, counts: &Counts) -> Option<String> {
-        let now = noteworthy(counts);
+        let now: Vec<_> = noteworthy(counts).collect();
         let before = |name: &str| {
             self.0
                 .iter()
@@ -88,18 +60,7 @@ impl Growth {
 
 /// Every counter there is, a line for each kind.
 pub(super) fn table(counts: &Counts) -> impl Iterator<Item = String> {
-    let kinds = [
-        values(RxCount::ALL, RxCount::name, |what| counts.rx.value(what)),
-        values(TxCount::ALL, TxCount::name, |what| counts.tx.value(what)),
-        link(counts),
-        values(CallCount::ALL, CallCount::name, |what| {
-            counts.call.value(what)
-        }),
-        relock(counts),
-        degradations(counts),
-        others(counts),
-    ];
-    kinds.into_iter().map(|values| {
+    kinds(counts).into_iter().map(|values| {
         let values: Vec<_> = values
             .iter()
             .map(|(name, value)| format!("{name} {value}"))
@@ -108,44 +69,35 @@ pub(super) fn table(counts: &Counts) -> impl Iterator<Item = String> {
     })
 }
 
-fn noteworthy(counts: &Counts) -> Vec<Value> {
+fn noteworthy(counts: &Counts) -> impl Iterator<Item = Value> {
+    let usual: Vec<_> = (RX_USUAL.iter().map(|what| what.name()))
+        .chain(TX_USUAL.iter().map(|what| what.name()))
+        .chain(CALL_USUAL.iter().map(|what| what.name()))
+        .collect();
+    let all = kinds(counts).into_iter().flatten();
+    all.filter(move |(name, _)| !usual.contains(name))
+}
+
+fn kinds(counts: &Counts) -> [Vec<Value>; 7] {
     [
-        values(RX_NOTEWORTHY, RxCount::name, |what| counts.rx.value(what)),
-        values(TX_NOTEWORTHY, TxCount::name, |what| counts.tx.value(what)),
-        link(counts),
-        values(CALL_NOTEWORTHY, CallCount::name, |what| {
+        values(RxCount::ALL, RxCount::name, |what| counts.rx.value(what)),
+        values(TxCount::ALL, TxCount::name, |what| counts.tx.value(what)),
+        values(LinkCount::ALL, LinkCount::name, |what| {
+            counts.link.value(what)
+        }),
+        values(CallCount::ALL, CallCount::name, |what| {
             counts.call.value(what)
         }),
-        relock(counts),
-        degradations(counts),
-        others(counts),
-    ]
-    .concat()
-}
-
-fn link(counts: &Counts) -> Vec<Value> {
-    values(LinkCount::ALL, LinkCount::name, |what| {
-        counts.link.value(what)
-    })
-}
-
-fn relock(counts: &Counts) -> Vec<Value> {
-    values(RelockCount::ALL, RelockCount::name, |what| {
-        counts.relock.value(what)
-    })
-}
-
-fn degradations(counts: &Counts) -> Vec<Value> {
-    values(Degradation::ALL, Degradation::name, |what| {
-        counts.degradations.value(what)
-    })
-}
-
-/// Those that stand alone.
-fn others(counts: &Counts) -> Vec<Value> {
-    vec![
-        ("rx_socket_drop_total", counts.rx_socket_drops.value()),
-        ("log_event_lost_total", counts.events_lost.value()),
+        values(RelockCount::ALL, RelockCount::name, |what| {
+            counts.relock.value(what)
+        }),
+        values(Degradation::ALL, Degradation::name, |what| {
+            counts.degradations.value(what)
+        }),
+        vec![
+            ("rx_socket_drop_total", counts.rx_socket_drops.value()),
+            ("log_event_lost_total", counts.events_lost.value()),
+        ],
     ]
 }
 
