@@ -87,8 +87,8 @@ impl Calls {
     }
 }
 
-/// Whether both are one place: an IPv4 address is the same whether a socket of IPv4 or of IPv6 tells
-/// it.
+/// Whether both are one place: an IPv4 address is the same whether a socket of IPv4 or of IPv6
+/// tells it.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     let place = |address: SocketAddr| (address.ip().to_canonical(), address.port());
     place(one) == place(other)
