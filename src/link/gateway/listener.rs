@@ -111,8 +111,8 @@ impl Listener {
         self.stored.is_empty()
     }
 
-    /// Takes back what stood in for a translation, a prompt or the partner's own voice, as far as it
-    /// has not been handed to the tile, and ends what was.
+    /// Takes back what stood in for a translation, a prompt or the partner's own voice, as far as
+    /// it has not been handed to the tile, and ends what was.
     pub fn retract_stand_in(&mut self, play: impl FnOnce(DownlinkFrame)) {
         let none = UtteranceId::default();
         self.stored.retract(none);
