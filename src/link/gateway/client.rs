@@ -563,3 +563,68 @@ fn member_mut(legs: &mut [Option<Member>], leg: LegId) -> Option<&mut Member> {
     let member = legs.get_mut(usize::from(leg.slot))?.as_mut()?;
     (member.link.identity().leg == leg).then_some(member)
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a turn waits for what is due next and no longer.
+    //! Method: the thread's state alone; virtual time.
+
+    use super::*;
+    use crate::observe::event;
+    use crate::realtime::Urgency;
+
+    const T0: Micros = Micros(1_000_000);
+
+    fn thread() -> LinkThread {
+        let thread = ThreadSettings {
+            name: "link",
+            core: None,
+            urgency: Urgency::Ordinary,
+            degradations: Arc::default(),
+        };
+        let parts = LinkParts {
+            thread,
+            endpoint: Endpoint {
+                addresses: vec!["127.0.0.1:1".parse().unwrap()],
+                url: "ws://127.0.0.1:1/translate".into(),
+            },
+            uplinks: vec![],
+            downlinks: vec![],
+            events: event::channel().0,
+            counts: Arc::default(),
+            legs_max: 1,
+        };
+        let poll = PacedPoll::new(Poll::new().unwrap()).unwrap();
+        LinkThread::new(poll, bounded(1).1, parts)
+    }
+
+    fn leg() -> LinkLeg {
+        LinkLeg {
+            leg: LegId {
+                slot: 0,
+                generation: 1,
+            },
+            pair: 0,
+            extension: "7777".into(),
+            language: "en".into(),
+            target_language: "fr".into(),
+            call_id: "call".into(),
+            fallback: Fallback::Silence,
+            waiting_prompt: None,
+        }
+    }
+
+    #[test]
+    fn a_turn_waits_until_the_timers_are_due() {
+        let mut thread = thread();
+        assert_eq!(thread.patience(T0), IDLE_WAIT, "nobody is there");
+        thread.add(leg());
+        thread.timers_due = T0.plus_ms(TIMERS_MS);
+        for gone_ms in 0..=2 * TIMERS_MS {
+            let left = Duration::from_millis(TIMERS_MS.saturating_sub(gone_ms));
+            assert_eq!(thread.patience(T0.plus_ms(gone_ms)), left);
+        }
+        thread.touched.push(0);
+        assert_eq!(thread.patience(T0), Duration::ZERO, "there is work to do");
+    }
+}
