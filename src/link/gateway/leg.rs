@@ -128,7 +128,7 @@ pub struct LegLink {
     identity: LegIdentity,
     token: Token,
     state: State,
-    /// Frames not yet sent: timestamp and PCM.
+    /// Frames not yet sent: when they were said, and their PCM.
     backlog: VecDeque<(Micros, Vec<u8>)>,
     sequence: u32,
     /// When the newest speech was said that waited for the session to open; 0 if none did.
