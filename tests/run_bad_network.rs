@@ -22,8 +22,8 @@ const LEGS: u64 = 20;
 const SECONDS: u64 = 6;
 const MARKERS_EVERY_S: u64 = 1;
 const FRAMES_PER_S: u64 = 50;
-/// A load that is itself so late adds faults to those of the network: most markers, which a lost
-/// packet or a repair spoils, are then heard no more.
+/// A load that is itself so late adds faults to those of the network, and whether most markers are
+/// heard, which a lost packet or a repair spoils, says nothing about the program.
 const LATE_US: u64 = 20_000;
 /// 2 % of packets lost in bursts of three, 3 % out of order, 2 % twice, late by chance up to 15 ms,
 /// clocks up to 200 ppm apart.
@@ -95,11 +95,10 @@ fn a_bad_network_costs_no_frame_on_the_way_to_the_ear() {
 
     let heard = number(&report["markers"]["heard"]);
     let said = LEGS * SECONDS / MARKERS_EVERY_S;
-    let is_on_time = number(&report["pacing"]["p99_us"]) < LATE_US;
-    let least = if is_on_time { said / 2 } else { 1 };
+    let is_on_time = number(&report["pacing"]["p99_us"]) < LATE_US && skipped + unread == 0;
     assert!(
-        heard >= least,
-        "{heard} of {said} markers, at least {least}"
+        heard * 2 >= said || !is_on_time,
+        "{heard} of {said} markers"
     );
 }
 
