@@ -115,11 +115,13 @@ pub fn receive_batch<const BYTES: usize>(
     };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
     for index in 0..count {
-        // SAFETY: the kernel wrote the source of each of the first `count` datagrams.
-        let source = unsafe { socket_address(&sources[index]) };
+        let header = &headers[index];
+        // SAFETY: for each of the first `count` datagrams the kernel wrote as much of a source as
+        // it says in the header: nothing for a socket whose senders have no name.
+        let source = unsafe { socket_address(&sources[index], header.msg_hdr.msg_namelen) };
         received[index] = Received {
             source,
-            bytes: headers[index].msg_len as usize,
+            bytes: header.msg_len as usize,
         };
     }
     Ok(count)
@@ -128,32 +130,46 @@ pub fn receive_batch<const BYTES: usize>(
 #[expect(clippy::cast_possible_truncation, reason = "128 bytes")]
 const SOURCE_BYTES: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
-/// The address of an internet socket; the unspecified one for any other family, which no leg has.
+/// The address of an internet socket; the unspecified one for any other family, and if there is
+/// none: no leg has it.
 ///
 /// # Safety
-/// The kernel has written the address.
-unsafe fn socket_address(source: &MaybeUninit<libc::sockaddr_storage>) -> SocketAddr {
+/// The first `written` bytes of `source` are initialised, or all of them if that is more.
+unsafe fn socket_address(
+    source: &MaybeUninit<libc::sockaddr_storage>,
+    written: libc::socklen_t,
+) -> SocketAddr {
+    let written = written as usize;
     let source = source.as_ptr();
-    // SAFETY: every address begins with its family, and a written one is as long as its family
-    // says; the storage is large and aligned enough for each.
-    unsafe {
-        match libc::c_int::from((*source).ss_family) {
-            libc::AF_INET => {
-                let v4 = &*source.cast::<libc::sockaddr_in>();
-                let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-                SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into()
-            }
-            libc::AF_INET6 => {
-                let v6 = &*source.cast::<libc::sockaddr_in6>();
-                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-                let port = u16::from_be(v6.sin6_port);
-                // The flow is a packet's affair and no part of where it came from.
-                SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id).into()
-            }
-            _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into(),
+    if written < FAMILY_END {
+        return UNSPECIFIED;
+    }
+    // SAFETY: the family is initialised, as was just found; every address has it in this place.
+    let family = unsafe { (*source).ss_family };
+    match libc::c_int::from(family) {
+        libc::AF_INET if written >= size_of::<libc::sockaddr_in>() => {
+            // SAFETY: so many bytes are initialised; the storage is large and aligned enough.
+            let v4 = unsafe { &*source.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into()
         }
+        libc::AF_INET6 if written >= size_of::<libc::sockaddr_in6>() => {
+            // SAFETY: as above.
+            let v6 = unsafe { &*source.cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            // The flow is a packet's affair and no part of where it came from.
+            SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id).into()
+        }
+        _ => UNSPECIFIED,
     }
 }
+
+/// Bytes of an address up to the end of its family.
+const FAMILY_END: usize =
+    std::mem::offset_of!(libc::sockaddr_storage, ss_family) + size_of::<libc::sa_family_t>();
+
+const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// Whether [`flush_denormals`] can do anything on this kind of processor.
 pub const FLUSHES_DENORMALS: bool = cfg!(any(target_arch = "aarch64", target_arch = "x86_64"));
@@ -231,5 +247,61 @@ mod tests {
             0,
             "others keep theirs"
         );
+    }
+
+    /// Goal: an address is read as far as the kernel wrote it and no further.
+    /// Method: whole addresses of which less and less is said to be written.
+    #[test]
+    fn an_address_that_was_not_wholly_written_is_unspecified() {
+        let v4: SocketAddr = "192.0.2.7:5004".parse().unwrap();
+        let v6: SocketAddr = "[2001:db8::7]:5004".parse().unwrap();
+        for (address, whole) in [
+            (v4, size_of::<libc::sockaddr_in>()),
+            (v6, size_of::<libc::sockaddr_in6>()),
+        ] {
+            let source = written(address);
+            for length in 0..=whole + 1 {
+                // SAFETY: all of the storage is initialised.
+                let read = unsafe { socket_address(&source, length as libc::socklen_t) };
+                let expected = if length < whole { UNSPECIFIED } else { address };
+                assert_eq!(read, expected, "{length} bytes");
+            }
+        }
+    }
+
+    /// Goal: datagrams of nameless senders have no source, whatever the memory held before.
+    #[test]
+    fn a_sender_without_a_name_has_the_unspecified_address() {
+        use std::os::fd::AsFd;
+        let (sender, receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        for length in 1..=3 {
+            sender.send(&[7; 3][..length]).unwrap();
+        }
+        let mut buffers = [[0; 8]; RECEIVE_BATCH_MAX];
+        let nobody = Received {
+            source: "192.0.2.1:1".parse().unwrap(),
+            bytes: 0,
+        };
+        let mut received = [nobody; RECEIVE_BATCH_MAX];
+        let count = receive_batch(receiver.as_fd(), &mut buffers, &mut received).unwrap();
+        assert_eq!(count, 3);
+        for (index, received) in received[..3].iter().enumerate() {
+            assert_eq!((received.source, received.bytes), (UNSPECIFIED, index + 1));
+        }
+    }
+
+    /// As the kernel writes it, after zeros.
+    fn written(address: SocketAddr) -> MaybeUninit<libc::sockaddr_storage> {
+        let address = socket2::SockAddr::from(address);
+        let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+        // SAFETY: the address is as long as it says, and no longer than a storage.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                address.as_ptr().cast::<u8>(),
+                storage.as_mut_ptr().cast::<u8>(),
+                address.len() as usize,
+            );
+        }
+        storage
     }
 }

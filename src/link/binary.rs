@@ -136,12 +136,17 @@ impl Header {
                 last,
                 pace,
                 timestamp,
-            } => (
-                KIND_TRANSLATED_AUDIO,
-                flags(last, pace),
-                utterance,
-                timestamp,
-            ),
+            } => {
+                let last = match last {
+                    true => FLAG_LAST,
+                    false => 0,
+                };
+                let live = match pace {
+                    Pace::Live => FLAG_LIVE,
+                    Pace::Stored => 0,
+                };
+                (KIND_TRANSLATED_AUDIO, last | live, utterance, timestamp)
+            }
         };
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = kind;
@@ -149,14 +154,6 @@ impl Header {
         bytes[4..8].copy_from_slice(&number.to_be_bytes());
         bytes[8..].copy_from_slice(&timestamp.to_be_bytes());
         bytes
-    }
-}
-
-fn flags(last: bool, pace: Pace) -> u8 {
-    let last = if last { FLAG_LAST } else { 0 };
-    match pace {
-        Pace::Live => last | FLAG_LIVE,
-        Pace::Stored => last,
     }
 }
 

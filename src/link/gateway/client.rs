@@ -11,7 +11,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use diglot_rt::limits::COMMAND_RING_MAX;
@@ -24,6 +24,7 @@ use rtrb::{Consumer, Producer};
 use super::leg::{Dropped, Endpoint, FromTranslator, LegIdentity, LegLink, LinkChange};
 use super::listener::{Listener, LiveHeard};
 use super::reports;
+use super::sessions::{Sessions, UnixTime};
 use crate::critical::{self, AbortOnPanic};
 use crate::link::counts::{LinkCount, LinkCounts};
 use crate::link::stream::ReadEnd;
@@ -47,8 +48,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How often all legs are looked at, for their timers and what is to be fed: half a frame, far
 /// below the lead of stored speech, and seldom enough to cost next to nothing.
 const TIMERS_MS: u64 = 10;
-
-const US_PER_MS: u64 = 1_000;
 
 /// What the thread is made of.
 #[derive(Debug)]
@@ -150,9 +149,7 @@ struct LinkThread {
     /// Slots that something came for, each once: to be served in this turn.
     touched: Vec<u16>,
     timers_due: Micros,
-    next_epoch: u32,
-    /// Unix time of the monotonic clock's zero, in milliseconds.
-    unix_offset_ms: u64,
+    sessions: Sessions,
 }
 
 /// A leg on this thread: its voice's way out and what it is to hear.
@@ -180,11 +177,6 @@ enum Outage {
 
 impl LinkThread {
     fn new(poll: PacedPoll, inbox: Receiver<LinkCommand>, parts: LinkParts) -> Self {
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
-        let monotonic_ms = clock::now().0 / US_PER_MS;
         Self {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -194,15 +186,12 @@ impl LinkThread {
             touched: Vec::with_capacity(parts.legs_max),
             timers_due: Micros(0),
             parts,
-            next_epoch: 1,
-            unix_offset_ms: u64::try_from(unix_ms)
-                .unwrap_or(0)
-                .saturating_sub(monotonic_ms),
+            sessions: Sessions::new(UnixTime::read),
         }
     }
 
     fn turn(&mut self) -> Next {
-        let patience = self.patience();
+        let patience = self.patience(clock::now());
         if let Err(error) = self.poll.wait(&mut self.events, Some(patience)) {
             critical::abort("link", &error);
         }
@@ -231,13 +220,14 @@ impl LinkThread {
         Next::Turn
     }
 
-    fn patience(&self) -> Duration {
+    /// How long a turn that begins now may wait.
+    fn patience(&self, now: Micros) -> Duration {
         if !self.touched.is_empty() {
             Duration::ZERO
         } else if self.live.is_empty() {
             IDLE_WAIT
         } else {
-            Duration::from_millis(TIMERS_MS)
+            clock::until(self.timers_due, now)
         }
     }
 
@@ -303,9 +293,11 @@ impl LinkThread {
     }
 
     fn pair(&mut self, leg: LegId, partner: LegId) {
+        let parts = &mut self.parts;
         if let Some(member) = member_mut(&mut self.legs, leg) {
             // The waiting prompt is not wanted any more.
-            member.hears.clear();
+            let pair = member.pair;
+            member.hears.clear(|frame| parts.play(pair, frame));
             member.partner = Some(partner);
         }
     }
@@ -313,8 +305,10 @@ impl LinkThread {
     /// Both forget the other: neither the words that wait, nor those that are still with the
     /// translator, may reach whoever comes next.
     fn unpair(&mut self, leg: LegId) {
+        let parts = &mut self.parts;
         if let Some(member) = member_mut(&mut self.legs, leg) {
-            member.hears.clear();
+            let pair = member.pair;
+            member.hears.clear(|frame| parts.play(pair, frame));
             member.link.restart(clock::now());
             member.partner = None;
             member.outage = Outage::Untold;
@@ -332,7 +326,7 @@ impl LinkThread {
             if let Some(end) = readable(event) {
                 member.link.mark_readable(end);
             }
-            let change = member.link.socket_ready(now, &mut self.next_epoch);
+            let change = member.link.socket_ready(now, &mut self.sessions);
             member.touch(&mut self.touched);
             let (is_up, partner) = (change == Some(LinkChange::Up), member.partner);
             reports::change(&self.parts, &member.link, change);
@@ -341,7 +335,9 @@ impl LinkThread {
                 && let Some(listener) = member_mut(&mut self.legs, partner)
             {
                 // The translation is what the listener waits for, not the rest of its stand-in.
-                listener.hears.retract_prompt();
+                let (pair, parts) = (listener.pair, &mut self.parts);
+                let play = |frame| parts.play(pair, frame);
+                listener.hears.retract_stand_in(play);
             }
         }
     }
@@ -354,7 +350,6 @@ impl LinkThread {
             let Ok(frame) = self.parts.uplinks[pair].pop() else {
                 break;
             };
-            let timestamp_ms = frame.at.0 / US_PER_MS + self.unix_offset_ms;
             let samples = &frame.samples[..frame.rate.samples_per_frame()];
             let Some(member) = member_mut(&mut self.legs, frame.leg) else {
                 self.parts.counts.count(LinkCount::UplinkStale);
@@ -364,7 +359,7 @@ impl LinkThread {
             let Some(partner) = member.partner else {
                 continue;
             };
-            let change = member.link.send_speech(now, timestamp_ms, samples);
+            let change = member.link.send_speech(now, frame.at, samples);
             member.touch(&mut self.touched);
             reports::change(&self.parts, &member.link, change);
             if member.link.is_away() {
@@ -451,7 +446,7 @@ impl LinkThread {
             FromTranslator::Speech {
                 utterance,
                 pcm,
-                is_last,
+                part,
                 pace,
             } => {
                 let Some(listener) = partner.and_then(|partner| member_mut(legs, partner)) else {
@@ -470,11 +465,11 @@ impl LinkThread {
                 let (hears, pair) = (&mut listener.hears, listener.pair);
                 if pace == Pace::Live {
                     let play = |frame| parts.play(pair, frame);
-                    let heard = hears.hear(now, utterance, pcm, is_last, play);
+                    let heard = hears.hear(now, utterance, pcm, part, play);
                     parts.count_live(heard);
                     return;
                 }
-                let lost = hears.queue(now, utterance, pcm, is_last);
+                let lost = hears.queue(now, utterance, pcm, part);
                 parts
                     .counts
                     .add(LinkCount::SpeechSampleDropped, lost as u64);
@@ -567,4 +562,69 @@ fn readable(event: &Event) -> Option<ReadEnd> {
 fn member_mut(legs: &mut [Option<Member>], leg: LegId) -> Option<&mut Member> {
     let member = legs.get_mut(usize::from(leg.slot))?.as_mut()?;
     (member.link.identity().leg == leg).then_some(member)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a turn waits for what is due next and no longer.
+    //! Method: the thread's state alone; virtual time.
+
+    use super::*;
+    use crate::observe::event;
+    use crate::realtime::Urgency;
+
+    const T0: Micros = Micros(1_000_000);
+
+    fn thread() -> LinkThread {
+        let thread = ThreadSettings {
+            name: "link",
+            core: None,
+            urgency: Urgency::Ordinary,
+            degradations: Arc::default(),
+        };
+        let parts = LinkParts {
+            thread,
+            endpoint: Endpoint {
+                addresses: vec!["127.0.0.1:1".parse().unwrap()],
+                url: "ws://127.0.0.1:1/translate".into(),
+            },
+            uplinks: vec![],
+            downlinks: vec![],
+            events: event::channel().0,
+            counts: Arc::default(),
+            legs_max: 1,
+        };
+        let poll = PacedPoll::new(Poll::new().unwrap()).unwrap();
+        LinkThread::new(poll, bounded(1).1, parts)
+    }
+
+    fn leg() -> LinkLeg {
+        LinkLeg {
+            leg: LegId {
+                slot: 0,
+                generation: 1,
+            },
+            pair: 0,
+            extension: "7777".into(),
+            language: "en".into(),
+            target_language: "fr".into(),
+            call_id: "call".into(),
+            fallback: Fallback::Silence,
+            waiting_prompt: None,
+        }
+    }
+
+    #[test]
+    fn a_turn_waits_until_the_timers_are_due() {
+        let mut thread = thread();
+        assert_eq!(thread.patience(T0), IDLE_WAIT, "nobody is there");
+        thread.add(leg());
+        thread.timers_due = T0.plus_ms(TIMERS_MS);
+        for gone_ms in 0..=2 * TIMERS_MS {
+            let left = Duration::from_millis(TIMERS_MS.saturating_sub(gone_ms));
+            assert_eq!(thread.patience(T0.plus_ms(gone_ms)), left);
+        }
+        thread.touched.push(0);
+        assert_eq!(thread.patience(T0), Duration::ZERO, "there is work to do");
+    }
 }

@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
-use diglot_rt::msg::{LegId, Pace, UtteranceId};
+use diglot_rt::msg::{LegId, Pace, Part, UtteranceId};
 use diglot_rt::units::{FRAME_MS, FRAME_SAMPLES_MAX, Micros};
 use mio::{Registry, Token};
 use tungstenite::Message as WsMessage;
 
 use super::connection::{Connection, Progress, Written};
+use super::sessions::{Sessions, UnixTime};
 use crate::link::binary::{Frame, HEADER_BYTES, Header};
 use crate::link::messages::{
     AudioFormat, Caption, Data, Encoding, ErrorMessage, Heartbeat, Message, SessionEnd,
@@ -82,8 +83,8 @@ pub enum FromTranslator<'a> {
         utterance: UtteranceId,
         /// PCM16 in the byte order of the session.
         pcm: &'a [u8],
-        /// Nothing more of this utterance follows.
-        is_last: bool,
+        /// Whether more of this utterance follows.
+        part: Part,
         /// Whether it is the speaker's own voice, as it is spoken.
         pace: Pace,
     },
@@ -127,8 +128,8 @@ pub struct LegLink {
     identity: LegIdentity,
     token: Token,
     state: State,
-    /// Frames not yet sent: timestamp and PCM.
-    backlog: VecDeque<(u64, Vec<u8>)>,
+    /// Frames not yet sent: when they were said, and their PCM.
+    backlog: VecDeque<(Micros, Vec<u8>)>,
     sequence: u32,
     /// When the newest speech was said that waited for the session to open; 0 if none did.
     kept_until_ms: u64,
@@ -136,6 +137,8 @@ pub struct LegLink {
     dials_failed: usize,
     /// Counts sessions over all legs, so that utterances of different sessions differ.
     epoch: u32,
+    /// Of this session.
+    unix_time: UnixTime,
     next_ping: Micros,
     pings_unanswered: u32,
     /// Whether the socket may hold more than was read.
@@ -171,6 +174,7 @@ impl LegLink {
             kept_until_ms: 0,
             dials_failed: 0,
             epoch: 0,
+            unix_time: UnixTime::default(),
             next_ping: Micros(0),
             pings_unanswered: 0,
             is_readable: false,
@@ -202,15 +206,14 @@ impl LegLink {
     }
 
     /// Sends 20 ms of the leg's speech, or keeps it for a while if the link is not open.
-    /// `timestamp_ms` is Unix time.
     pub fn send_speech(
         &mut self,
         now: Micros,
-        timestamp_ms: u64,
+        said_at: Micros,
         samples: &[i16],
     ) -> Option<LinkChange> {
         if self.is_open() {
-            return self.send_audio(now, timestamp_ms, |bytes| {
+            return self.send_audio(now, said_at, |bytes| {
                 ENCODING.encode_samples(samples, bytes);
             });
         }
@@ -224,7 +227,7 @@ impl LegLink {
             self.dropped.uplink_frames += 1;
         }
         ENCODING.encode_samples(samples, &mut pcm);
-        self.backlog.push_back((timestamp_ms, pcm));
+        self.backlog.push_back((said_at, pcm));
         None
     }
 
@@ -243,7 +246,7 @@ impl LegLink {
     }
 
     /// Goes on with dialling when the socket is ready.
-    pub fn socket_ready(&mut self, now: Micros, next_epoch: &mut u32) -> Option<LinkChange> {
+    pub fn socket_ready(&mut self, now: Micros, sessions: &mut Sessions) -> Option<LinkChange> {
         let State::Dialling { connection, .. } = &mut self.state else {
             return None;
         };
@@ -251,7 +254,7 @@ impl LegLink {
             Ok(Progress::Pending) => None,
             Ok(Progress::Open) => {
                 self.is_readable = true;
-                Some(self.opened(now, next_epoch))
+                Some(self.opened(now, sessions))
             }
             Err(error) => self.lost(now, &error.to_string()),
         }
@@ -352,9 +355,8 @@ impl LegLink {
         }
     }
 
-    fn opened(&mut self, now: Micros, next_epoch: &mut u32) -> LinkChange {
-        self.epoch = *next_epoch;
-        *next_epoch = next_epoch.wrapping_add(1);
+    fn opened(&mut self, now: Micros, sessions: &mut Sessions) -> LinkChange {
+        (self.epoch, self.unix_time) = sessions.begin();
         self.pings_unanswered = 0;
         self.next_ping = now.plus_ms(PING_INTERVAL_MS);
         let State::Dialling { connection, .. } =
@@ -376,9 +378,10 @@ impl LegLink {
         if let Some(down) = self.write(now, WsMessage::text(start.to_json())) {
             return down;
         }
-        self.kept_until_ms = self.backlog.back().map_or(0, |(said_ms, _)| *said_ms);
-        for (timestamp_ms, pcm) in std::mem::take(&mut self.backlog) {
-            let sent = self.send_audio(now, timestamp_ms, |bytes| bytes.extend_from_slice(&pcm));
+        let newest = self.backlog.back();
+        self.kept_until_ms = newest.map_or(0, |(said_at, _)| self.unix_time.ms(*said_at));
+        for (said_at, pcm) in std::mem::take(&mut self.backlog) {
+            let sent = self.send_audio(now, said_at, |bytes| bytes.extend_from_slice(&pcm));
             if let Some(down) = sent {
                 return down;
             }
@@ -394,12 +397,12 @@ impl LegLink {
     fn send_audio(
         &mut self,
         now: Micros,
-        timestamp: u64,
+        said_at: Micros,
         push_pcm: impl FnOnce(&mut Vec<u8>),
     ) -> Option<LinkChange> {
         let header = Header::Audio {
             sequence: self.sequence,
-            timestamp,
+            timestamp: self.unix_time.ms(said_at),
         };
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(HEADER_BYTES + SAMPLE_BYTES * FRAME_SAMPLES_MAX);
@@ -472,7 +475,10 @@ impl LegLink {
                 }) => receive(FromTranslator::Speech {
                     utterance: self.utterance_id(utterance),
                     pcm: self.unless_stale(pace, timestamp, pcm),
-                    is_last: last,
+                    part: match last {
+                        true => Part::Last,
+                        false => Part::Middle,
+                    },
                     pace,
                 }),
                 Ok(_) | Err(_) => self.dropped.messages += 1,
@@ -512,7 +518,10 @@ impl LegLink {
                     Ok(()) => receive(FromTranslator::Speech {
                         utterance,
                         pcm: self.unless_stale(pace, audio.timestamp, &pcm),
-                        is_last: audio.last,
+                        part: match audio.last {
+                            true => Part::Last,
+                            false => Part::Middle,
+                        },
                         pace,
                     }),
                     Err(_) => self.dropped.messages += 1,

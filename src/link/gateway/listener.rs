@@ -2,7 +2,8 @@
 //!
 //! One voice at a time, and stored speech comes first: it was made to be heard whole, and waits if
 //! it must. Live audio is worth hearing only now, so what comes while stored speech is heard is
-//! dropped and counted. Pure: time is an argument.
+//! dropped and counted. A voice that is taken away is ended for the tile as well, which would else
+//! wait for the rest of it and make some up. Pure: time is an argument.
 
 use diglot_rt::msg::{DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::units::{FRAME_SAMPLES_MAX, Micros};
@@ -26,6 +27,15 @@ pub struct Listener {
     leg: LegId,
     stored: SpeechQueue,
     live: LiveVoice,
+    /// What the tile was handed last, if it expects more of it.
+    begun: Option<Begun>,
+}
+
+/// An utterance that the tile waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Begun {
+    utterance: UtteranceId,
+    pace: Pace,
 }
 
 impl Listener {
@@ -35,22 +45,17 @@ impl Listener {
             leg,
             stored: SpeechQueue::default(),
             live: LiveVoice::new(),
+            begun: None,
         }
     }
 
     /// Queues stored speech, PCM in the machine's order, and returns how many samples of older
     /// speech were given up for it.
-    pub fn queue(
-        &mut self,
-        now: Micros,
-        utterance: UtteranceId,
-        pcm: &[u8],
-        is_last: bool,
-    ) -> usize {
+    pub fn queue(&mut self, now: Micros, utterance: UtteranceId, pcm: &[u8], part: Part) -> usize {
         let (samples, _) = pcm.as_chunks::<SAMPLE_BYTES>();
         let samples = samples.iter().map(|bytes| i16::from_le_bytes(*bytes));
         let lost = self.stored.push(now, utterance, samples);
-        if is_last {
+        if part == Part::Last {
             self.stored.end(utterance);
         }
         lost
@@ -69,16 +74,16 @@ impl Listener {
         now: Micros,
         utterance: UtteranceId,
         pcm: &[u8],
-        is_last: bool,
+        part: Part,
         mut play: impl FnMut(DownlinkFrame),
     ) -> LiveHeard {
         let (samples, _) = pcm.as_chunks::<SAMPLE_BYTES>();
         let heard = self.hear_samples(now, utterance, samples, i16::from_le_bytes, &mut play);
-        if is_last && heard == LiveHeard::Played {
-            let leg = self.leg;
-            self.live.end(utterance, |samples| {
-                play(frame(leg, utterance, Part::Last, Pace::Live, *samples));
-            });
+        if part == Part::Last
+            && heard == LiveHeard::Played
+            && let Some(samples) = self.live.end(utterance)
+        {
+            play(self.frame(utterance, Part::Last, Pace::Live, samples));
         }
         heard
     }
@@ -98,13 +103,7 @@ impl Listener {
     /// The next frame of stored speech, if one is ready and the tile should have it by now.
     pub fn next_frame(&mut self, now: Micros) -> Option<DownlinkFrame> {
         let next = self.stored.next_frame(now)?;
-        Some(frame(
-            self.leg,
-            next.utterance,
-            next.part,
-            Pace::Stored,
-            next.samples,
-        ))
+        Some(self.frame(next.utterance, next.part, Pace::Stored, next.samples))
     }
 
     /// Whether no stored speech waits.
@@ -112,15 +111,30 @@ impl Listener {
         self.stored.is_empty()
     }
 
-    /// Takes back the prompt, as far as it has not been heard.
-    pub fn retract_prompt(&mut self) {
-        self.stored.retract(UtteranceId::default());
+    /// Takes back what stood in for a translation, a prompt or the partner's own voice, as far as
+    /// it has not been handed to the tile, and ends what was.
+    pub fn retract_stand_in(&mut self, play: impl FnOnce(DownlinkFrame)) {
+        let none = UtteranceId::default();
+        self.stored.retract(none);
+        if self.begun.is_some_and(|begun| begun.utterance == none) {
+            self.live.forget();
+            self.end_begun(play);
+        }
     }
 
-    /// Forgets everything that was not handed to the tile.
-    pub fn clear(&mut self) {
+    /// Forgets everything that was not handed to the tile, and ends what was.
+    pub fn clear(&mut self, play: impl FnOnce(DownlinkFrame)) {
         self.stored.clear();
         self.live.forget();
+        self.end_begun(play);
+    }
+
+    /// Tells the tile, with a frame of silence, that no more comes of what it waits for.
+    fn end_begun(&mut self, play: impl FnOnce(DownlinkFrame)) {
+        if let Some(Begun { utterance, pace }) = self.begun {
+            let silence = [0; FRAME_SAMPLES_MAX];
+            play(self.frame(utterance, Part::Last, pace, silence));
+        }
     }
 
     fn hear_samples<T: Copy>(
@@ -135,27 +149,39 @@ impl Listener {
             self.live.forget();
             return LiveHeard::Covered;
         }
-        let leg = self.leg;
-        self.live.push(utterance, samples, to_sample, |samples| {
-            play(frame(leg, utterance, Part::Middle, Pace::Live, *samples));
+        let Self {
+            leg, live, begun, ..
+        } = self;
+        live.push(utterance, samples, to_sample, |samples| {
+            let pace = Pace::Live;
+            *begun = Some(Begun { utterance, pace });
+            play(DownlinkFrame {
+                leg: *leg,
+                utterance,
+                part: Part::Middle,
+                pace,
+                samples: *samples,
+            });
         });
         LiveHeard::Played
     }
-}
 
-fn frame(
-    leg: LegId,
-    utterance: UtteranceId,
-    part: Part,
-    pace: Pace,
-    samples: [i16; FRAME_SAMPLES_MAX],
-) -> DownlinkFrame {
-    DownlinkFrame {
-        leg,
-        utterance,
-        part,
-        pace,
-        samples,
+    /// A frame that goes to the tile.
+    fn frame(
+        &mut self,
+        utterance: UtteranceId,
+        part: Part,
+        pace: Pace,
+        samples: [i16; FRAME_SAMPLES_MAX],
+    ) -> DownlinkFrame {
+        self.begun = (part == Part::Middle).then_some(Begun { utterance, pace });
+        DownlinkFrame {
+            leg: self.leg,
+            utterance,
+            part,
+            pace,
+            samples,
+        }
     }
 }
 
@@ -175,7 +201,7 @@ mod tests {
     fn live(listener: &mut Listener, now: Micros, frames: usize) -> (LiveHeard, usize) {
         let mut played = 0;
         let pcm = vec![5; frames * FRAME_BYTES];
-        let heard = listener.hear(now, LIVE, &pcm, false, |frame| {
+        let heard = listener.hear(now, LIVE, &pcm, Part::Middle, |frame| {
             assert_eq!((frame.leg, frame.utterance), (LEG, LIVE));
             assert_eq!((frame.pace, frame.part), (Pace::Live, Part::Middle));
             played += 1;
@@ -200,7 +226,7 @@ mod tests {
     fn stored_speech_comes_first_and_live_audio_returns_after_it() {
         let mut listener = Listener::new(LEG);
         assert_eq!(live(&mut listener, T0, 1), (LiveHeard::Played, 1));
-        listener.queue(T0, SPOKEN, &[1; 10 * FRAME_BYTES], true);
+        listener.queue(T0, SPOKEN, &[1; 10 * FRAME_BYTES], Part::Last);
         let mut spoken = 0;
         for tick in 0..10 {
             let now = T0.plus_frames(tick);
@@ -219,10 +245,72 @@ mod tests {
     fn the_end_of_live_audio_is_told_with_what_is_left_of_it() {
         let mut listener = Listener::new(LEG);
         let mut parts = Vec::new();
-        listener.hear(T0, LIVE, &[5; FRAME_BYTES + 10], true, |frame| {
+        listener.hear(T0, LIVE, &[5; FRAME_BYTES + 10], Part::Last, |frame| {
             parts.push((frame.part, frame.samples[4] != 0, frame.samples[5] != 0));
         });
         let expected = [(Part::Middle, true, true), (Part::Last, true, false)];
         assert_eq!(parts, expected);
+    }
+
+    /// Goal: the tile never waits for more of a voice that was taken away, and is not told of an
+    /// end that it knows.
+    #[test]
+    fn what_is_cleared_is_ended_once_with_silence() {
+        let begin: [(Pace, UtteranceId, fn(&mut Listener)); 2] = [
+            (Pace::Live, LIVE, |listener| {
+                live(listener, T0, 3);
+            }),
+            (Pace::Stored, SPOKEN, |listener| {
+                listener.queue(T0, SPOKEN, &[1; 100 * FRAME_BYTES], Part::Last);
+                while listener.next_frame(T0).is_some() {}
+            }),
+        ];
+        for (pace, utterance, begin) in begin {
+            let mut listener = Listener::new(LEG);
+            begin(&mut listener);
+            let mut ends = Vec::new();
+            listener.clear(|frame| ends.push(frame));
+            listener.clear(|frame| ends.push(frame));
+            assert_eq!(ends.len(), 1);
+            assert_eq!((ends[0].leg, ends[0].utterance), (LEG, utterance));
+            assert_eq!((ends[0].pace, ends[0].part), (pace, Part::Last));
+            assert_eq!(ends[0].samples, [0; FRAME_SAMPLES_MAX]);
+            assert!(listener.next_frame(T0).is_none() && listener.is_idle());
+        }
+    }
+
+    #[test]
+    fn speech_that_was_heard_to_its_end_is_not_ended_again() {
+        let mut listener = Listener::new(LEG);
+        listener.queue(T0, SPOKEN, &[1; FRAME_BYTES], Part::Last);
+        assert_eq!(listener.next_frame(T0).unwrap().part, Part::Last);
+        listener.hear(T0.plus_frames(1), LIVE, &[5; 10], Part::Last, |_| ());
+        listener.clear(|_| panic!("nothing was left open"));
+    }
+
+    /// Goal: when the translator is back, its stand-in is over and nothing else is.
+    #[test]
+    fn a_stand_in_is_ended_and_a_translation_is_not() {
+        let stand_ins: [fn(&mut Listener); 2] = [
+            |listener| {
+                let play = |_| ();
+                listener.hear_original(T0, &[5; FRAME_SAMPLES_MAX], play);
+            },
+            |listener| {
+                listener.queue_prompt(T0, &[5; 100 * FRAME_SAMPLES_MAX]);
+                while listener.next_frame(T0).is_some() {}
+            },
+        ];
+        for begin in stand_ins {
+            let mut listener = Listener::new(LEG);
+            begin(&mut listener);
+            let mut ends = Vec::new();
+            listener.retract_stand_in(|frame| ends.push((frame.utterance, frame.part)));
+            assert_eq!(ends, [(UtteranceId::default(), Part::Last)]);
+            assert!(listener.is_idle());
+        }
+        let mut listener = Listener::new(LEG);
+        live(&mut listener, T0, 1);
+        listener.retract_stand_in(|_| panic!("a translation is no stand-in"));
     }
 }

@@ -54,13 +54,14 @@ impl LiveVoice {
         }
     }
 
-    /// The utterance is over: plays what is left of it, padded with silence.
-    pub fn end(&mut self, utterance: UtteranceId, play: impl FnOnce(&[i16; FRAME_SAMPLES_MAX])) {
-        if self.utterance == utterance {
-            self.frame[self.filled..].fill(0);
-            self.filled = 0;
-            play(&self.frame);
+    /// The utterance is over: what is left of it, padded with silence.
+    pub fn end(&mut self, utterance: UtteranceId) -> Option<[i16; FRAME_SAMPLES_MAX]> {
+        if self.utterance != utterance {
+            return None;
         }
+        self.frame[self.filled..].fill(0);
+        self.filled = 0;
+        Some(self.frame)
     }
 
     /// Forgets what is left over.
@@ -98,7 +99,7 @@ mod tests {
                 taken += part.len();
                 assert_eq!(heard.len(), taken / FRAME_SAMPLES_MAX * FRAME_SAMPLES_MAX);
             }
-            voice.end(FIRST, |frame| heard.extend_from_slice(frame));
+            heard.extend(voice.end(FIRST).unwrap());
             assert_eq!(heard[..3_000], said, "chunks of {chunk}");
             assert!(heard[3_000..].iter().all(|sample| *sample == 0));
         }
@@ -119,7 +120,7 @@ mod tests {
             |s| s,
             |frame| heard.extend_from_slice(frame),
         );
-        voice.end(FIRST, |_| panic!("it is over already"));
+        assert_eq!(voice.end(FIRST), None, "it is over already");
         assert_eq!(heard, [2; 320]);
     }
 }

@@ -12,4 +12,5 @@ pub mod leg;
 pub mod listener;
 pub mod live_voice;
 mod reports;
+pub mod sessions;
 pub mod speech_queue;

