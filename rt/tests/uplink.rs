@@ -378,8 +378,10 @@ proptest! {
                 sender.skip(0, gap);
                 samples += gap as usize;
             }
-            uplink.receive(slot(0), &sender.packet(&vec![LOUD; length]));
             samples += length;
+            // When it has all been said.
+            let now = Micros(slot(0).0 + samples as u64 * FRAME_US / u64::from(FRAME_UNITS));
+            uplink.receive(now, &sender.packet(&vec![LOUD; length]));
             frames += uplink.take().len();
             prop_assert_eq!(frames, samples / 160);
         }
