@@ -64,6 +64,10 @@ pub const FILL_CREDIT_FRAMES: u32 = 13;
 /// more than any quartz is off, far less than a listener's queue would grow by.
 pub const FAST_CLOCK_PART: u64 = 64;
 
+/// Keys of one leg that are told in a second: a number that a phone dials by itself, 50 ms of tone
+/// and 50 of pause. Nobody presses faster; what more comes is counted.
+pub const KEYS_PER_SECOND_MAX: u32 = 10;
+
 /// Frames the playout buffer waits for before an utterance begins.
 pub const PLAYOUT_START_FRAMES: usize = 2;
 

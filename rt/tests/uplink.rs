@@ -334,7 +334,7 @@ fn a_leg_of_the_past_is_never_heard() {
     uplink.resample.remove_leg(LEG);
     uplink
         .decode
-        .add_leg(&rx_leg(heir, Codec::Ulaw))
+        .add_leg(slot(0), &rx_leg(heir, Codec::Ulaw))
         .expect("free again");
     uplink
         .resample

@@ -11,12 +11,12 @@
 
 mod support;
 
-use diglot_rt::limits::{FILL_CREDIT_FRAMES, GAP_FRAMES_MAX};
-use diglot_rt::msg::Codec;
+use diglot_rt::limits::{FILL_AFTER_MS, FILL_CREDIT_FRAMES, GAP_FRAMES_MAX};
+use diglot_rt::msg::{Codec, FrameKind, RxLeg, UplinkStart};
 use diglot_rt::stats::RxCount;
 use diglot_rt::testing::packets::Sender;
 use diglot_rt::units::Micros;
-use support::Uplink;
+use support::{LEG, Uplink, rx_leg};
 
 const LOUD: i16 = 8_000;
 /// A minute.
@@ -76,5 +76,36 @@ fn a_gap_as_long_as_the_time_that_passed_is_filled() {
         frames += uplink.take().len() as u64;
         assert_eq!(frames, now + 1, "{codec:?}: as many frames as time");
         assert_eq!(uplink.count(RxCount::Resync), 0, "{codec:?}");
+    }
+}
+
+#[test]
+fn a_leg_that_was_heard_elsewhere_goes_on_without_a_packet() {
+    for (uplink_start, expected, told) in
+        [(UplinkStart::Continued, 47, 0), (UplinkStart::Fresh, 0, 1)]
+    {
+        let mut uplink = Uplink::empty();
+        let leg = RxLeg {
+            uplink: uplink_start,
+            ..rx_leg(LEG, Codec::Ulaw)
+        };
+        uplink.decode.add_leg(slot(0), &leg).expect("a free slot");
+        uplink.resample.add_leg(&leg).expect("a free slot");
+        uplink.tick(Micros(slot(0).plus_ms(FILL_AFTER_MS).0 - 1));
+        assert!(uplink.take().is_empty(), "a packet may still come");
+        for n in 0..50 {
+            uplink.tick(slot(n));
+        }
+        let frames = uplink.take();
+        assert_eq!(frames.len(), expected, "{uplink_start:?}");
+        assert!(frames.iter().all(|frame| frame.kind == FrameKind::Filled));
+        let packet = Sender::new(Codec::Ulaw).packet(&[LOUD; 160]);
+        uplink.receive(slot(50), &packet);
+        assert_eq!(uplink.take().len(), 1);
+        assert_eq!(
+            uplink.events.len(),
+            told,
+            "{uplink_start:?}: its first packet"
+        );
     }
 }
