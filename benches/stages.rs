@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use diglot_rt::limits::STAGE_RING_FRAMES;
 use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UplinkFrame,
-    UtteranceId,
+    UplinkStart, UtteranceId,
 };
 use diglot_rt::phases::Phase;
 use diglot_rt::stage::{Decode, Encode, Playout, Resample};
@@ -124,8 +124,9 @@ impl Uplink {
                 port: PortIndex(0),
                 source: ([127, 0, 0, 1], 4_000).into(),
                 codec,
+                uplink: UplinkStart::Fresh,
             };
-            decode.add_leg(&leg).expect("a free slot");
+            decode.add_leg(Micros(0), &leg).expect("a free slot");
             resample.add_leg(&leg).expect("a free slot");
         }
         let rate = codec.sample_rate();
@@ -149,7 +150,7 @@ impl Uplink {
                 let (stage, counts) = (&mut self.decode, &self.counts);
                 stage.receive(now, leg, &packet, counts, |_| {});
             }
-            self.decode.tick(now, &self.counts);
+            self.decode.tick(now, &self.counts, |_| {});
         });
         let mut frames = 0;
         let resample = timed(|| frames = self.resample.step(STAGE_RING_FRAMES, &self.counts));

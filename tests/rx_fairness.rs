@@ -12,13 +12,15 @@ use diglot::tile::Tile;
 use diglot::tile::meters::LegMeters;
 use diglot::tile::rx::{RxParts, RxTile};
 use diglot::topology::Rings;
-use diglot_rt::limits::RX_BATCH_MAX;
-use diglot_rt::msg::{Codec, LegId, PortIndex, RxCommand, RxLeg};
+use diglot_rt::limits::{FILL_CREDIT_FRAMES, RX_BATCH_MAX};
+use diglot_rt::msg::{Codec, LegId, PortIndex, RxCommand, RxEvent, RxLeg, UplinkStart};
 use diglot_rt::stats::{RxCount, RxCounts};
 use diglot_rt::testing::packets::Sender;
 use mio::{Poll, Token, Waker};
 
 const FLOOD: u64 = 10 * RX_BATCH_MAX as u64;
+/// Of each port, as many as one turn has datagrams for.
+const LEGS_MAX: usize = 2 * RX_BATCH_MAX;
 /// Far more than a turn takes, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,7 +30,7 @@ struct Rx {
     commands: rtrb::Producer<RxCommand>,
     frames: rtrb::Consumer<diglot_rt::msg::UplinkFrame>,
     counts: Arc<RxCounts>,
-    _rest: (Poll, rtrb::Consumer<diglot_rt::msg::RxEvent>),
+    _rest: (Poll, rtrb::Consumer<RxEvent>),
 }
 
 impl Rx {
@@ -47,8 +49,8 @@ impl Rx {
             uplink: rings.uplink.producer,
             link: Arc::new(Waker::new(link.registry(), Token(0)).unwrap()),
             counts: Arc::clone(&counts),
-            meters: Arc::new(LegMeters::new(2)),
-            legs_max: 2,
+            meters: Arc::new(LegMeters::new(LEGS_MAX)),
+            legs_max: LEGS_MAX,
         })
         .unwrap();
         Self {
@@ -73,6 +75,7 @@ impl Rx {
             port,
             source,
             codec,
+            uplink: UplinkStart::Fresh,
         });
         self.commands.push(command).unwrap();
         leg
@@ -126,4 +129,91 @@ fn a_flood_on_one_port_does_not_keep_the_other_waiting() {
             assert!(leg <= most, "{what} of a leg: {leg} read");
         }
     }
+}
+
+/// Goal: datagrams that complete many frames each cost no leg a frame. Method: as many legs as a
+/// turn has datagrams for; the second packet of each is as long as can be and comes after a gap,
+/// and all of them wait when the tile takes its turn.
+#[test]
+fn packets_that_complete_many_frames_cost_no_leg_a_frame() {
+    const LONGEST: usize = 9 * 160;
+    let mut rx = Rx::new();
+    let port = |slot: u16| PortIndex((slot % 2) as u8);
+    let slots = 0..LEGS_MAX as u16;
+    let mut phones: Vec<_> = slots
+        .map(|slot| (phone(), Sender::new(Codec::Ulaw), slot))
+        .collect();
+    for (phone, _, slot) in &phones {
+        rx.add(*slot, port(*slot), phone);
+    }
+    let mut frames = 0;
+    for length in [160, LONGEST] {
+        for (phone, sender, slot) in &mut phones {
+            let to = rx.ports[usize::from(port(*slot).0)];
+            phone
+                .send_to(&sender.packet(&vec![1000; length]), to)
+                .unwrap();
+            sender.skip(0, (FILL_CREDIT_FRAMES - 1) * 160);
+        }
+        let begin = Instant::now();
+        let due = rx.counts.value(RxCount::Datagram) + LEGS_MAX as u64;
+        while rx.counts.value(RxCount::Datagram) < due {
+            assert!(begin.elapsed() < PATIENCE, "a packet was never read");
+            rx.tile.turn().unwrap();
+        }
+        while rx.frames.pop().is_ok() {
+            frames += 1;
+        }
+    }
+    assert_eq!(rx.counts.value(RxCount::DropRingFull), 0);
+    let each = 1 + FILL_CREDIT_FRAMES as usize - 1 + LONGEST / 160;
+    assert!(frames >= LEGS_MAX * each, "{frames} frames");
+}
+
+/// Goal: a leg that is given another source goes on as it was; its old source is a stranger.
+/// Method: a packet from each phone; a source that belongs to another leg is refused.
+#[test]
+fn a_leg_that_is_rerouted_keeps_its_row_of_frames() {
+    let mut rx = Rx::new();
+    let (old, new, other) = (phone(), phone(), phone());
+    let leg = rx.add(0, PortIndex(0), &old);
+    rx.add(1, PortIndex(1), &other);
+    let mut sender = Sender::new(Codec::Ulaw);
+    let mut hear = |rx: &mut Rx, from: &UdpSocket, port: u8| {
+        let due = rx.counts.value(RxCount::Datagram) + 1;
+        let packet = sender.packet(&[1000; 160]);
+        from.send_to(&packet, rx.ports[usize::from(port)]).unwrap();
+        let begin = Instant::now();
+        while rx.counts.value(RxCount::Datagram) < due {
+            assert!(begin.elapsed() < PATIENCE, "the packet was never read");
+            rx.tile.turn().unwrap();
+        }
+    };
+    let reroute = |rx: &mut Rx, port: u8, source: &UdpSocket| {
+        let (port, source) = (PortIndex(port), source.local_addr().unwrap());
+        let command = RxCommand::Reroute { leg, port, source };
+        rx.commands.push(command).unwrap();
+        rx.tile.turn().unwrap();
+    };
+    hear(&mut rx, &old, 0);
+    reroute(&mut rx, 1, &new);
+    hear(&mut rx, &old, 0);
+    assert_eq!(rx.counts.value(RxCount::DropUnknownSource), 1);
+    hear(&mut rx, &new, 1);
+    reroute(&mut rx, 1, &other);
+    assert_eq!(rx.counts.value(RxCount::LegRefused), 1);
+    hear(&mut rx, &new, 1);
+    let frames = std::iter::from_fn(|| rx.frames.pop().ok());
+    let row: Vec<_> = frames.map(|frame| (frame.leg, frame.index)).collect();
+    // The packet of the stranger is missing; it may not have been given up yet.
+    assert!(!row.is_empty());
+    for (n, frame) in row.into_iter().enumerate() {
+        assert_eq!(frame, (leg, n as u64));
+    }
+    rx.commands.push(RxCommand::RemoveLeg(leg)).unwrap();
+    hear(&mut rx, &new, 1);
+    assert_eq!(rx.counts.value(RxCount::DropUnknownSource), 2);
+    let firsts = std::iter::from_fn(|| rx._rest.1.pop().ok());
+    let firsts = firsts.filter(|event| matches!(event, RxEvent::FirstPacket { .. }));
+    assert_eq!(firsts.count(), 1, "its first packet is told once");
 }

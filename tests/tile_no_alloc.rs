@@ -21,7 +21,7 @@ use diglot::topology::Rings;
 use diglot_rt::limits::PHASES;
 use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxCommand, RxLeg, TxCommand,
-    TxLeg, UtteranceId,
+    TxLeg, UplinkStart, UtteranceId,
 };
 use diglot_rt::stats::{RxCount, RxCounts, TxCount, TxCounts};
 use mio::{Poll, Token, Waker};
@@ -171,6 +171,7 @@ impl Bench {
             port,
             source: address,
             codec: phone.uplink,
+            uplink: UplinkStart::Fresh,
         };
         self.rings.rx_commands.push(RxCommand::AddLeg(rx)).unwrap();
         let tx = TxLeg {

@@ -19,7 +19,8 @@ use crate::codec::{Decoder, Encoder};
 use crate::keys::Keys;
 use crate::limits::{GAP_FRAMES_MAX, PHASES, PLAYOUT_FRAMES_MAX};
 use crate::msg::{
-    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UtteranceId,
+    Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PortIndex, RxLeg, TxLeg, UplinkStart,
+    UtteranceId,
 };
 use crate::phases::Phase;
 use crate::playout::{Played, Playout};
@@ -83,15 +84,17 @@ pub fn uplink(bytes: &[u8]) {
     let (wide_out, mut frames) = RingBuffer::new(RING);
     let (mut decode, mut resample) = (Decode::new(1, out), Resample::new(1, input, wide_out));
     let leg = rx_leg(LEG, Codec::ALL[usize::from(codec) % Codec::ALL.len()]);
-    let added = decode.add_leg(&leg).and_then(|()| resample.add_leg(&leg));
+    let (mut now, mut next) = (Micros(0), 0);
+    let added = decode
+        .add_leg(now, &leg)
+        .and_then(|()| resample.add_leg(&leg));
     assert_eq!(added, Ok(()));
     let counts = RxCounts::default();
-    let (mut now, mut next) = (Micros(0), 0);
     while let Some((&[pause, length], after)) = rest.split_first_chunk::<2>() {
         let (datagram, after) = after.split_at(usize::from(length).min(after.len()));
         now = now.plus_ms(pause.into());
         decode.receive(now, LEG, datagram, &counts, |_| {});
-        decode.tick(now, &counts);
+        decode.tick(now, &counts, |_| {});
         resample.step(RING, &counts);
         let mut count = 0;
         while let Ok(frame) = frames.pop() {
@@ -172,7 +175,7 @@ pub fn commands(bytes: &[u8]) {
                     live.push((leg, None));
                 }
                 let rx_leg = rx_leg(leg, codec);
-                if decode.add_leg(&rx_leg).is_ok() {
+                if decode.add_leg(now, &rx_leg).is_ok() {
                     assert_eq!(resample.add_leg(&rx_leg), Ok(()));
                 }
             }
@@ -207,7 +210,7 @@ pub fn commands(bytes: &[u8]) {
                 });
             }
         }
-        decode.tick(now, &rx_counts);
+        decode.tick(now, &rx_counts, |_| {});
         resample.step(RING, &rx_counts);
         while wide.pop().is_ok() {}
         let tick = Tick {
@@ -321,6 +324,7 @@ fn rx_leg(leg: LegId, codec: Codec) -> RxLeg {
         port: PortIndex(0),
         source: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         codec,
+        uplink: UplinkStart::Fresh,
     }
 }
 

@@ -1,14 +1,18 @@
 //! Keys pressed on a phone: one report of each, made of all the packets that tell of it.
 //!
 //! A key is told again and again while it is held and three times more when it is let go
-//! (RFC 4733 §2.5.1); any of these packets may be lost, doubled or late.
+//! (RFC 4733 §2.5.1); any of these packets may be lost, doubled or late. More keys than anybody can
+//! press are not told.
 
+use crate::limits::KEYS_PER_SECOND_MAX;
 use crate::units::Micros;
 use crate::wire::rtp::RtpTimestamp;
 use crate::wire::telephone_event::{Stage, TelephoneEvent};
 
 /// An event whose end was lost is over when nothing was heard of it for so long: ten packets.
 const LOST_END_MS: u64 = 200;
+
+const SECOND_MS: u64 = 1_000;
 
 /// A key that was pressed and let go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +28,23 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keys {
     pressed: Option<Pressed>,
+    told: Told,
+}
+
+/// How many keys were told in the second that began at `from`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    from: Micros,
+    keys: u32,
+}
+
+/// What became of a key that is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Over {
+    /// It is to be told.
+    Told(Key),
+    /// Nobody presses so many in a second.
+    TooMany,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +64,13 @@ enum Report {
 impl Keys {
     /// No key pressed yet.
     pub const fn new() -> Self {
-        Self { pressed: None }
+        Self {
+            pressed: None,
+            told: Told {
+                from: Micros(0),
+                keys: 0,
+            },
+        }
     }
 
     /// Takes a packet's event in and returns the key that is known to be over with it: its own, or
@@ -56,7 +83,7 @@ impl Keys {
         now: Micros,
         timestamp: RtpTimestamp,
         event: &TelephoneEvent,
-    ) -> [Option<Key>; 2] {
+    ) -> [Option<Over>; 2] {
         let known = self.pressed.filter(|known| known.timestamp == timestamp);
         let is_older = |known: &Pressed| timestamp.distance(known.timestamp) < 0;
         if known.is_none() && self.pressed.as_ref().is_some_and(is_older) {
@@ -64,7 +91,7 @@ impl Keys {
             return [None; 2];
         }
         let before = if known.is_none() {
-            self.take_due()
+            self.take_due(now)
         } else {
             None
         };
@@ -83,26 +110,45 @@ impl Keys {
         if is_over {
             pressed.report = Report::Made;
         }
-        [before, is_over.then_some(key)]
+        [before, is_over.then(|| self.tell(now, key))]
     }
 
     /// The key whose end must have been lost, if there is one at `now`.
     ///
     /// # Real-time
     /// Wait-free, no allocation.
-    pub fn given_up(&mut self, now: Micros) -> Option<Key> {
-        let pressed = self.pressed.as_ref()?;
-        if now.0 < pressed.heard.plus_ms(LOST_END_MS).0 {
+    pub fn given_up(&mut self, now: Micros) -> Option<Over> {
+        if now < self.next_deadline()? {
             return None;
         }
-        self.take_due()
+        self.take_due(now)
     }
 
-    fn take_due(&mut self) -> Option<Key> {
+    /// When the end of the key that is pressed must have been lost; `None` if none is.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        let due = self
+            .pressed
+            .filter(|pressed| pressed.report == Report::Due)?;
+        Some(due.heard.plus_ms(LOST_END_MS))
+    }
+
+    fn take_due(&mut self, now: Micros) -> Option<Over> {
         let pressed = self.pressed.as_mut()?;
         let is_due = pressed.report == Report::Due;
         pressed.report = Report::Made;
-        is_due.then_some(pressed.key)
+        let key = pressed.key;
+        is_due.then(|| self.tell(now, key))
+    }
+
+    fn tell(&mut self, now: Micros, key: Key) -> Over {
+        if now >= self.told.from.plus_ms(SECOND_MS) {
+            self.told = Told { from: now, keys: 0 };
+        }
+        if self.told.keys == KEYS_PER_SECOND_MAX {
+            return Over::TooMany;
+        }
+        self.told.keys += 1;
+        Over::Told(key)
     }
 }
 
@@ -119,8 +165,8 @@ mod tests {
         }
     }
 
-    fn key(duration: u16) -> Option<Key> {
-        Some(Key { event: 9, duration })
+    fn key(duration: u16) -> Option<Over> {
+        Some(Over::Told(Key { event: 9, duration }))
     }
 
     #[test]

@@ -33,7 +33,7 @@
 //! # Example
 //! A phone's µ-law packet becomes a frame for the recogniser:
 //! ```
-//! use diglot_rt::msg::{Codec, LegId, PortIndex, RxLeg};
+//! use diglot_rt::msg::{Codec, LegId, PortIndex, RxLeg, UplinkStart};
 //! use diglot_rt::stage::{Decode, Resample};
 //! use diglot_rt::stats::RxCounts;
 //! use diglot_rt::units::Micros;
@@ -49,8 +49,9 @@
 //!     port: PortIndex(0),
 //!     source: "127.0.0.1:4000".parse()?,
 //!     codec: Codec::Ulaw,
+//!     uplink: UplinkStart::Fresh,
 //! };
-//! decode.add_leg(&leg)?;
+//! decode.add_leg(Micros(0), &leg)?;
 //! resample.add_leg(&leg)?;
 //!
 //! let mut datagram = [0xff; 12 + 160];

@@ -56,6 +56,18 @@ pub const WALK_MS_MIN: u64 = 2;
 /// stall of a radio link.
 pub const FILL_DEBT_FRAMES_MAX: u32 = 10;
 
+/// Frames made up on the uplink beyond the time in which nothing was heard, at most, for packets
+/// that come sooner than those before them did: the reorder window, and 200 ms of jitter.
+pub const FILL_CREDIT_FRAMES: u32 = 13;
+
+/// A sender's clock may be fast by one part in so many before its gaps are no longer believed: far
+/// more than any quartz is off, far less than a listener's queue would grow by.
+pub const FAST_CLOCK_PART: u64 = 64;
+
+/// Keys of one leg that are told in a second: a number that a phone dials by itself, 50 ms of tone
+/// and 50 of pause. Nobody presses faster; what more comes is counted.
+pub const KEYS_PER_SECOND_MAX: u32 = 10;
+
 /// Frames the playout buffer waits for before an utterance begins.
 pub const PLAYOUT_START_FRAMES: usize = 2;
 
@@ -93,6 +105,7 @@ const _: () = {
     assert!(REORDER_BYTES <= 12 * 1024 * 1024);
     assert!(FILL_AFTER_MS >= REORDER_WAIT_MS_MAX);
     assert!(FILL_DEBT_FRAMES_MAX <= GAP_FRAMES_MAX);
+    assert!(FILL_CREDIT_FRAMES as u64 * FRAME_MS as u64 >= REORDER_WAIT_MS_MAX);
     assert!(PLAYOUT_START_FRAMES < FEED_LEAD_FRAMES);
     assert!(FEED_LEAD_FRAMES < PLAYOUT_FRAMES_MAX);
     assert!(REORDER_PACKETS_MAX as u64 * FRAME_MS as u64 >= REORDER_WAIT_MS_MAX);

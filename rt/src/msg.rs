@@ -212,6 +212,16 @@ pub enum RxCommand {
     AddLeg(RxLeg),
     /// A leg ended: its source is a stranger again.
     RemoveLeg(LegId),
+    /// The leg's packets come from there from now on, and its old source is a stranger; nothing
+    /// else of its uplink changes.
+    Reroute {
+        /// Whose.
+        leg: LegId,
+        /// The port they arrive on.
+        port: PortIndex,
+        /// The address they come from.
+        source: SocketAddr,
+    },
 }
 
 /// The receiving half of a leg.
@@ -225,6 +235,19 @@ pub struct RxLeg {
     pub source: SocketAddr,
     /// What Asterisk sends.
     pub codec: Codec,
+    /// Whether it was heard before.
+    pub uplink: UplinkStart,
+}
+
+/// How a leg's uplink begins on an rx tile.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum UplinkStart {
+    /// It was heard on another tile: time goes on at once, with or without packets, and its first
+    /// packet here is not reported. Its frames are counted from 0 again.
+    Continued,
+    /// Its frames begin with its first packet.
+    #[default]
+    Fresh,
 }
 
 /// What the control thread asks of a tx tile.

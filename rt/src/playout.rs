@@ -212,14 +212,16 @@ impl Playout {
     }
 
     /// Live audio begins with as many frames as it needs, and so it does after a flood: what is
-    /// left is heard as a new beginning.
+    /// left is heard as a new beginning. What was stored behind it is nobody's excess.
     fn give_up_excess(&mut self) -> u32 {
         let is_flooded = core::mem::take(&mut self.is_flooded);
         if !is_flooded && !matches!(self.state, State::Waiting { .. }) {
             return 0;
         }
+        let live = self.waiting().take_while(|frame| frame.pace == Pace::Live);
+        let excess = live.count().saturating_sub(PLAYOUT_START_FRAMES);
         let mut given_up = 0;
-        while self.len > PLAYOUT_START_FRAMES && self.frames[self.first].pace == Pace::Live {
+        for _ in 0..excess {
             self.pop();
             given_up += 1;
         }

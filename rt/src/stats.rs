@@ -91,6 +91,12 @@ macro_rules! counted {
                 self.0[what as usize].add(n);
             }
 
+            /// Raises a maximum to `value`, if it is below it.
+            pub fn raise(&self, what: $name, value: u64) {
+                let kept = &self.0[what as usize];
+                kept.set(kept.value().max(value));
+            }
+
             /// How many so far.
             pub fn value(&self, what: $name) -> u64 {
                 self.0[what as usize].value()
@@ -130,6 +136,8 @@ counted! {
         DropLate => "rx_drop_late_total",
         /// Dropped: the ring to the next stage or to the link thread was full.
         DropRingFull => "rx_drop_ring_full_total",
+        /// Keys that were not told: more than anybody presses.
+        DropKey => "rx_drop_key_total",
         /// Dropped: for a leg that has ended.
         DropStaleLeg => "rx_drop_stale_leg_total",
         /// Events that did not fit their ring.
@@ -152,6 +160,15 @@ counted! {
         Tick => "tx_tick_total",
         /// Ticks served more than a millisecond after their deadline.
         TickLate => "tx_tick_late_total",
+        /// Ticks served more than 2 ms after their deadline.
+        TickLate2ms => "tx_tick_late_2ms_total",
+        /// Ticks served more than 5 ms after their deadline.
+        TickLate5ms => "tx_tick_late_5ms_total",
+        /// Ticks served more than 20 ms after their deadline.
+        TickLate20ms => "tx_tick_late_20ms_total",
+        /// The longest that a tick was served after its deadline, in microseconds: a maximum, to be
+        /// compared between tiles and never added up.
+        TickLateMax => "tx_tick_late_max_us",
         /// Slots that were never served because the tile woke too late.
         TickMissed => "tx_tick_missed_total",
         /// Packets sent.

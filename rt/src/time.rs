@@ -15,6 +15,15 @@ pub struct Tick {
     pub missed: u64,
 }
 
+impl Tick {
+    /// How long after the deadline that was waited for the tile woke, in microseconds: the slots
+    /// that were missed count as well.
+    pub const fn woke_late_us(&self) -> u64 {
+        self.late_us
+            .saturating_add(self.missed.saturating_mul(FRAME_US))
+    }
+}
+
 /// An absolute schedule of 20 ms slots. A late tick is late once; the grid never shifts.
 #[derive(Clone, Debug)]
 pub struct FrameClock {

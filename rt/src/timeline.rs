@@ -7,22 +7,28 @@
 //! come after all, the silence already given counts against the gap. If they had only been delayed,
 //! more time was given than had passed: that debt is remembered and made good by leaving out
 //! frames of its pauses. Speech is never left out.
+//!
+//! Timestamps are believed as far as the clock agrees: no more is made up than the time in which
+//! nothing was heard, and a little credit for jitter. Audio that says it comes later still is
+//! joined on, or a phone that stamps wrongly would talk to the recogniser faster than time.
 
 use crate::codec::Decoder;
 use crate::dsp::comfort_noise::ComfortNoise;
 use crate::dsp::pause::Pauses;
 use crate::dsp::plc::{Concealed, Concealer};
-use crate::limits::{FILL_AFTER_MS, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX};
+use crate::limits::{
+    FAST_CLOCK_PART, FILL_AFTER_MS, FILL_CREDIT_FRAMES, FILL_DEBT_FRAMES_MAX, GAP_FRAMES_MAX,
+};
 use crate::msg::{Codec, FrameKind, LegId, UplinkFrame};
 use crate::reorder::{Follows, Released};
-use crate::units::{Dbov, FRAME_SAMPLES_MAX, Micros};
+use crate::units::{Dbov, FRAME_SAMPLES_MAX, FRAME_US, Micros};
 
 /// What the timeline has to say besides frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Continuity {
     /// The audio follows what went before; a gap was filled.
     Kept,
-    /// The timestamps jumped further than a gap can be: the audio was joined on.
+    /// The timestamps jumped further than a gap can be, or than time went: the audio was joined on.
     Resynced,
 }
 
@@ -53,6 +59,11 @@ pub struct Timeline {
     made_up: u64,
     /// Samples of silence given too many, at most [`FILL_DEBT_FRAMES_MAX`] frames.
     debt: u64,
+    /// Samples of time that went unheard and may still be made up; between packets at most
+    /// [`FILL_CREDIT_FRAMES`] frames.
+    credit: u64,
+    /// When the newest packet that was appended had arrived. Nothing before the first one.
+    newest: Option<Micros>,
     /// When the next frame of silence is due, unless a packet comes. Nothing before the first one.
     next_fill: Option<Micros>,
     /// What silence sounds like, if the phone said so (RFC 3389).
@@ -85,6 +96,8 @@ impl Timeline {
             len: 0,
             made_up: 0,
             debt: 0,
+            credit: FILL_CREDIT_FRAMES as u64 * samples_per_frame as u64,
+            newest: None,
             next_fill: None,
             noise: None,
             concealer: Concealer::new(rate),
@@ -109,7 +122,9 @@ impl Timeline {
     /// Wait-free, no allocation; at most [`GAP_FRAMES_MAX`] frames and those of the payload.
     pub fn append(&mut self, released: &Released<'_>, mut emit: impl FnMut(Cut<'_>)) -> Continuity {
         self.frame.at = released.at;
+        self.credit = self.credit.saturating_add(self.unheard(released));
         let continuity = self.bridge(released.follows, &mut emit);
+        self.credit = self.credit.min(self.credit_max());
         self.made_up = 0;
         self.noise = None;
         let mut payload = released.payload;
@@ -146,7 +161,7 @@ impl Timeline {
             }
             self.frame.at = now;
             if self.debt >= frame {
-                self.debt -= frame;
+                self.leave_out();
                 emit(Cut::Skipped);
             } else {
                 self.silence(frame, &mut emit);
@@ -166,6 +181,29 @@ impl Timeline {
         self.next_fill
     }
 
+    /// Pays a frame of debt, which the caller knows to be owed, with one that is not given: its
+    /// time is there to be made up once more.
+    fn leave_out(&mut self) {
+        let frame = self.samples_per_frame as u64;
+        self.debt -= frame;
+        self.credit = (self.credit + frame).min(self.credit_max());
+    }
+
+    const fn credit_max(&self) -> u64 {
+        FILL_CREDIT_FRAMES as u64 * self.samples_per_frame as u64
+    }
+
+    /// Samples of the time since the packet before that neither this one nor silence accounts for.
+    fn unheard(&mut self, released: &Released<'_>) -> u64 {
+        let before = self.newest.unwrap_or(released.at);
+        self.newest = Some(before.max(released.at));
+        let frame = self.samples_per_frame as u64;
+        let passed = released.at.since(before).saturating_mul(frame) / FRAME_US;
+        let units = released.payload.len() / self.bytes_per_unit;
+        let heard = (units * self.samples_per_unit) as u64;
+        passed.saturating_sub(heard + self.made_up) + passed / FAST_CLOCK_PART
+    }
+
     /// Fills what is left of the gap before a packet.
     fn bridge(&mut self, follows: Follows, emit: &mut impl FnMut(Cut<'_>)) -> Continuity {
         let Follows::After(units) = follows else {
@@ -178,12 +216,14 @@ impl Timeline {
             self.debt = debt.min(u64::from(FILL_DEBT_FRAMES_MAX) * frame);
             return Continuity::Kept;
         };
-        if rest > u64::from(GAP_FRAMES_MAX) * frame {
+        let paid = self.debt.min(rest);
+        let missing = rest - paid;
+        if rest > u64::from(GAP_FRAMES_MAX) * frame || missing > self.credit {
             return Continuity::Resynced;
         }
-        let paid = self.debt.min(rest);
         self.debt -= paid;
-        self.silence(rest - paid, emit);
+        self.credit -= missing;
+        self.silence(missing, emit);
         Continuity::Kept
     }
 
@@ -216,7 +256,7 @@ impl Timeline {
             self.pauses.hear(samples);
         }
         if self.debt >= frame && self.pauses.is_pause(samples) {
-            self.debt -= frame;
+            self.leave_out();
             emit(Cut::Skipped);
         } else {
             emit(match self.repair {

@@ -200,6 +200,39 @@ fn silence_holes_late_ticks_and_overruns_are_counted_apart() {
     assert_eq!(downlink.count(TxCount::TickLate), 1);
 }
 
+/// Goal: how late ticks were is kept, slots that were missed included.
+/// Method: ticks at both sides of each bound; what each of them counts, and the maximum of all.
+#[test]
+fn a_late_tick_is_one_recorded_lateness() {
+    const COUNTS: [TxCount; 5] = [
+        TxCount::TickLate,
+        TxCount::TickLate2ms,
+        TxCount::TickLate5ms,
+        TxCount::TickLate20ms,
+        TxCount::TickLateMax,
+    ];
+    let mut downlink = Downlink::new(Codec::Slin);
+    for (late_us, missed, counted) in [
+        (0, 0, [0, 0, 0, 0, 0]),
+        (1_000, 0, [0, 0, 0, 0, 1_000]),
+        (1_001, 0, [1, 0, 0, 0, 1_001]),
+        (2_001, 0, [2, 1, 0, 0, 2_001]),
+        (5_001, 0, [3, 2, 1, 0, 5_001]),
+        (0, 1, [4, 3, 2, 0, 20_000]),
+        (1, 1, [5, 4, 3, 1, 20_001]),
+        (7, 3, [6, 5, 4, 2, 60_007]),
+        (1, 0, [6, 5, 4, 2, 60_007]),
+    ] {
+        let tick = Tick {
+            slot: 0,
+            late_us,
+            missed,
+        };
+        downlink.playout.tick(Phase(0), tick, &downlink.counts);
+        assert_eq!(COUNTS.map(|what| downlink.count(what)), counted);
+    }
+}
+
 /// Goal: whoever reads the counts can tell what was wrong: one cause, one count.
 /// Method: the same flow of speech, disturbed in one way at a time.
 #[test]

@@ -12,7 +12,7 @@
 
 mod support;
 
-use diglot_rt::limits::REORDER_WAIT_MS_MAX;
+use diglot_rt::limits::{KEYS_PER_SECOND_MAX, REORDER_WAIT_MS_MAX};
 use diglot_rt::msg::{Codec, FrameKind, RxEvent};
 use diglot_rt::stats::RxCount;
 use diglot_rt::testing::meter::{decibels, rms};
@@ -91,7 +91,7 @@ fn a_key_is_told_once_and_the_audio_after_it_waits_for_nobody() {
 }
 
 #[test]
-fn a_key_whose_end_is_lost_is_told_when_the_phone_is_heard_again() {
+fn a_key_whose_end_is_lost_is_told_though_the_phone_sends_no_more() {
     let (mut uplink, mut sender) = (Uplink::new(Codec::Ulaw), Sender::new(Codec::Ulaw));
     uplink.receive(slot(0), &sender.packet(&[LOUD; 160]));
     let packets = press(&mut sender, 1, 5);
@@ -99,13 +99,40 @@ fn a_key_whose_end_is_lost_is_told_when_the_phone_is_heard_again() {
         uplink.receive(slot(1), packet);
     }
     assert_eq!(uplink.events.len(), 1, "not yet over");
-    uplink.receive(slot(20), &sender.packet(&[LOUD; 160]));
+    for n in 1..11 {
+        uplink.tick(slot(n));
+    }
+    assert_eq!(uplink.events.len(), 1, "its end may still come");
+    uplink.tick(slot(11));
     let told = RxEvent::TelephoneEvent {
         leg: LEG,
         event: 1,
         duration_ms: 80,
     };
     assert_eq!(uplink.events[1..], [told]);
+    uplink.tick(slot(100));
+    assert_eq!(uplink.events.len(), 2, "and told once");
+}
+
+/// Goal: a phone that presses more keys than anybody can is counted, and tells nobody.
+/// Method: packets at 50 a second, each the end of a new key, then a key after the storm.
+#[test]
+fn more_keys_than_anybody_presses_are_counted_and_not_told() {
+    let (mut uplink, mut sender) = (Uplink::new(Codec::Ulaw), Sender::new(Codec::Ulaw));
+    const SECONDS: u64 = 10;
+    for n in 0..SECONDS * 50 {
+        let end = key_packet(&mut sender, 7, Stage::Ended, 160);
+        sender.skip(0, 160);
+        uplink.receive(slot(n), &end);
+        uplink.tick(slot(n));
+    }
+    let told = SECONDS * u64::from(KEYS_PER_SECOND_MAX);
+    assert_eq!(uplink.events.len() as u64, told);
+    assert_eq!(uplink.count(RxCount::DropKey), SECONDS * 50 - told);
+    assert_eq!(uplink.count(RxCount::TelephoneEvent), SECONDS * 50);
+    let end = key_packet(&mut sender, 8, Stage::Ended, 160);
+    uplink.receive(slot((SECONDS + 1) * 50), &end);
+    assert_eq!(uplink.events.len() as u64, told + 1);
 }
 
 #[test]

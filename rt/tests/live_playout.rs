@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use diglot_rt::limits::{FEED_LEAD_FRAMES, PLAYOUT_FRAMES_MAX};
+use diglot_rt::limits::{FEED_LEAD_FRAMES, PLAYOUT_FRAMES_MAX, PLAYOUT_START_FRAMES};
 use diglot_rt::msg::{Comfort, DownlinkFrame, LegId, Pace, Part, UtteranceId};
 use diglot_rt::playout::{Played, Playout, Pushed, Repair};
 use diglot_rt::testing::meter::{rms, tone};
@@ -392,6 +392,27 @@ fn what_was_stored_is_played_as_it_is() {
         assert_eq!(samples[64..], source.frame(n).samples[64..], "frame {n}");
         playout.push(&source.frame(n + FEED_LEAD_FRAMES as u64));
     }
+}
+
+/// Goal: what was stored is no reason to give up what is live.
+/// Method: two live frames, all of a stored prompt behind them, and the first tick.
+#[test]
+fn live_frames_before_stored_ones_are_not_given_up() {
+    let (mut source, mut playout) = (Source::new(talk(), 0), Playout::new(Comfort::Silence));
+    for n in 0..PLAYOUT_START_FRAMES as u64 {
+        playout.push(&source.frame(n));
+    }
+    source.pace = Pace::Stored;
+    for n in 0..FEED_LEAD_FRAMES as u64 {
+        let utterance = UtteranceId(2);
+        playout.push(&DownlinkFrame {
+            utterance,
+            ..source.frame(n)
+        });
+    }
+    let heard = playout.tick(&mut [0; FRAME]);
+    assert_eq!(heard.given_up, 0);
+    assert_eq!(heard.played, Played::Speech(UtteranceId(1)));
 }
 
 /// Goal: what was kept while nobody listened costs the listener nothing: the delay is back where a

@@ -130,11 +130,11 @@ fn the_uplink_never_touches_the_heap() {
                         .decode
                         .receive(now, LEG, short, &uplink.counts, |_| events += 1);
                 }
-                uplink.decode.tick(now, &uplink.counts);
+                uplink.decode.tick(now, &uplink.counts, |_| events += 1);
                 uplink.resample.step(RING, &uplink.counts);
                 while uplink.frames.pop().is_ok() {}
                 if n % 100 == 0 {
-                    uplink.decode.add_leg(&other).expect("free");
+                    uplink.decode.add_leg(now, &other).expect("free");
                     routes
                         .insert(PortIndex(0), other.source, other.leg)
                         .expect("free");

@@ -58,7 +58,9 @@ fn uplink(codec: Codec) -> u128 {
     let mut decode = Decode::new(LEGS.into(), out);
     let mut resample = Resample::new(LEGS.into(), input, wide_out);
     for leg in legs() {
-        decode.add_leg(&rx_leg(leg, codec)).expect("free");
+        decode
+            .add_leg(Micros(0), &rx_leg(leg, codec))
+            .expect("free");
         resample.add_leg(&rx_leg(leg, codec)).expect("free");
     }
     let rate = codec.sample_rate();
@@ -73,7 +75,7 @@ fn uplink(codec: Codec) -> u128 {
             for leg in legs() {
                 decode.receive(now, leg, &packet, &counts, |_| {});
             }
-            decode.tick(now, &counts);
+            decode.tick(now, &counts, |_| {});
         });
         let done = timed(&mut resampling, || {
             resample.step(STAGE_RING_FRAMES, &counts)

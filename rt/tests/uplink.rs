@@ -334,7 +334,7 @@ fn a_leg_of_the_past_is_never_heard() {
     uplink.resample.remove_leg(LEG);
     uplink
         .decode
-        .add_leg(&rx_leg(heir, Codec::Ulaw))
+        .add_leg(slot(0), &rx_leg(heir, Codec::Ulaw))
         .expect("free again");
     uplink
         .resample
@@ -378,8 +378,10 @@ proptest! {
                 sender.skip(0, gap);
                 samples += gap as usize;
             }
-            uplink.receive(slot(0), &sender.packet(&vec![LOUD; length]));
             samples += length;
+            // When it has all been said.
+            let now = Micros(slot(0).0 + samples as u64 * FRAME_US / u64::from(FRAME_UNITS));
+            uplink.receive(now, &sender.packet(&vec![LOUD; length]));
             frames += uplink.take().len();
             prop_assert_eq!(frames, samples / 160);
         }

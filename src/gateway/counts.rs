@@ -59,6 +59,11 @@ impl<C: Counted + Default> Sum<C> {
         self.0.iter().map(|counts| counts.value_of(what)).sum()
     }
 
+    /// The greatest of all writers: for what is a maximum.
+    pub fn greatest(&self, what: C::What) -> u64 {
+        self.each(what).max().unwrap_or(0)
+    }
+
     /// How many so far, by each writer in the order in which they were added.
     pub fn each(&self, what: C::What) -> impl Iterator<Item = u64> {
         self.0.iter().map(move |counts| counts.value_of(what))

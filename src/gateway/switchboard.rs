@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diglot_rt::msg::{Codec, LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg};
+use diglot_rt::msg::{Codec, LegId, PortIndex, RxCommand, RxLeg, TxCommand, TxLeg, UplinkStart};
 use mio::Waker;
 use rtrb::{Producer, PushError};
 
@@ -242,6 +242,7 @@ impl Switchboard {
             port,
             source,
             codec,
+            uplink: UplinkStart::Fresh,
         };
         self.rx(pair, RxCommand::AddLeg(leg));
     }

@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const _: () =
     assert!(RX_BATCH_MAX >= RECEIVE_BATCH_MAX && RX_BATCH_MAX.is_multiple_of(RECEIVE_BATCH_MAX));
 
+// No leg loses a frame because another's datagram completed many.
+const _: () = assert!(Decode::FRAMES_PER_DATAGRAM_MAX <= STAGE_RING_FRAMES);
+
 /// What an rx tile is made of.
 #[derive(Debug)]
 pub struct RxParts {
@@ -97,6 +100,13 @@ struct RxSocket {
     socket: mio::net::UdpSocket,
     /// Whether it may hold more than was read; mio tells only of news.
     is_readable: bool,
+}
+
+/// What a look at a socket found and handed on.
+#[derive(Debug, Default)]
+struct Look {
+    datagrams: u64,
+    frames: usize,
 }
 
 /// Events that do not fit are counted: nobody waits for a log.
@@ -167,6 +177,7 @@ impl RxTile {
             match command {
                 RxCommand::AddLeg(leg) => self.add(now, leg),
                 RxCommand::RemoveLeg(leg) => self.remove(leg),
+                RxCommand::Reroute { leg, port, source } => self.reroute(now, leg, port, source),
             }
         }
     }
@@ -175,7 +186,7 @@ impl RxTile {
     /// mistake of ours can be refused here; it shows as a leg without sound and in the counters.
     fn add(&mut self, now: Micros, leg: RxLeg) {
         let intake = &mut self.intake;
-        let is_taken = intake.decode.add_leg(&leg).is_ok()
+        let is_taken = intake.decode.add_leg(now, &leg).is_ok()
             && self.resample.add_leg(&leg).is_ok()
             && intake.routes.insert(leg.port, leg.source, leg.leg).is_ok();
         match self.slots.get_mut(usize::from(leg.leg.slot)) {
@@ -194,6 +205,26 @@ impl RxTile {
         }
         self.intake.decode.remove_leg(leg);
         self.resample.remove_leg(leg);
+    }
+
+    /// Gives a leg another source, as [`Self::add`] gave it its first; one that cannot be had leaves
+    /// it the old one.
+    fn reroute(&mut self, now: Micros, leg: LegId, port: PortIndex, source: SocketAddr) {
+        let intake = &mut self.intake;
+        let slot = self.slots.get_mut(usize::from(leg.slot));
+        let Some(owner) = slot.and_then(Option::as_mut).filter(|o| o.leg == leg) else {
+            intake.counts.count(RxCount::LegRefused);
+            return;
+        };
+        intake.routes.remove(owner.port, owner.source);
+        if intake.routes.insert(port, source, leg).is_ok() {
+            (owner.port, owner.source) = (port, source);
+        } else {
+            intake.counts.count(RxCount::LegRefused);
+            // Its place has just become free.
+            let _ = intake.routes.insert(owner.port, owner.source, leg);
+        }
+        intake.meters.begin(leg, now);
     }
 
     /// Waits for what wakes the tile and marks the sockets that may hold something.
@@ -224,18 +255,22 @@ impl RxTile {
         Ok(())
     }
 
-    /// Reads what a socket holds, at most [`RX_BATCH_MAX`] datagrams, and says how many.
-    fn receive(&mut self, now: Micros, index: usize) -> u64 {
+    /// Reads what a socket holds, at most [`RX_BATCH_MAX`] datagrams, and says how many. Hands
+    /// frames on before the ring between the stages could be too full for the next datagram.
+    fn receive(&mut self, now: Micros, index: usize) -> Look {
         // RTP_PORTS_MAX fits a byte.
         #[allow(clippy::cast_possible_truncation)]
         let port = PortIndex(index as u8);
         let (socket, intake) = (&mut self.sockets[index], &mut self.intake);
-        let mut datagrams = 0;
+        let (resample, mut look) = (&mut self.resample, Look::default());
         for _ in 0..RX_BATCH_MAX / RECEIVE_BATCH_MAX {
             let received = self
                 .inbox
                 .receive(socket.socket.as_fd(), |source, datagram| {
-                    datagrams += 1;
+                    look.datagrams += 1;
+                    if intake.decode.room() < Decode::FRAMES_PER_DATAGRAM_MAX {
+                        look.frames += resample.step(STAGE_RING_FRAMES, &intake.counts);
+                    }
                     intake.take(now, port, source, datagram);
                 });
             if received.is_err() {
@@ -247,8 +282,8 @@ impl RxTile {
                 break;
             }
         }
-        intake.counts.add(RxCount::Datagram, datagrams);
-        datagrams
+        intake.counts.add(RxCount::Datagram, look.datagrams);
+        look
     }
 }
 
@@ -297,16 +332,22 @@ impl Tile for RxTile {
         self.wait()?;
         let now = clock::now();
         self.obey(now);
-        let mut datagrams = 0;
+        let (mut datagrams, mut frames) = (0, 0);
         for index in 0..self.sockets.len() {
             if self.sockets[index].is_readable {
-                datagrams += self.receive(now, index);
+                let look = self.receive(now, index);
+                datagrams += look.datagrams;
+                frames += look.frames;
             }
         }
         self.rhythms.note(now, datagrams);
         let intake = &mut self.intake;
-        intake.decode.tick(now, &intake.counts);
-        if self.resample.step(STAGE_RING_FRAMES, &intake.counts) > 0 {
+        frames += self.resample.step(STAGE_RING_FRAMES, &intake.counts);
+        let events = &mut intake.events;
+        let tell = |event| events.push(event);
+        intake.decode.tick(now, &intake.counts, tell);
+        frames += self.resample.step(STAGE_RING_FRAMES, &intake.counts);
+        if frames > 0 {
             // A wake-up that fails only delays the frames to the link thread's own next turn.
             let _ = self.link.wake();
         }

@@ -7,9 +7,12 @@
 use rtrb::{Producer, PushError};
 
 use crate::dsp::byte_order::{self, ByteOrder};
-use crate::keys::{Key, Keys};
-use crate::limits::{DATAGRAM_BYTES_MAX, FILL_AFTER_MS, REORDER_WAIT_MS_MAX, WALK_MS_MIN};
-use crate::msg::{Codec, FrameKind, LegId, RxEvent, RxLeg, UplinkFrame};
+use crate::keys::{Key, Keys, Over};
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, FILL_AFTER_MS, GAP_FRAMES_MAX, PAYLOAD_BYTES_MAX, REORDER_PACKETS_MAX,
+    REORDER_WAIT_MS_MAX, WALK_MS_MIN,
+};
+use crate::msg::{Codec, FrameKind, LegId, RxEvent, RxLeg, UplinkFrame, UplinkStart};
 use crate::pool::{AddError, Legs};
 use crate::reorder::{Arrival, Released, Reorder, Verdict};
 use crate::stats::{RxCount, RxCounts};
@@ -56,6 +59,14 @@ impl Decode {
     /// Bytes reserved for each leg; its share of the rings comes on top.
     pub const BYTES_PER_LEG: usize = Legs::<Leg>::BYTES_PER_LEG;
 
+    /// Frames that one datagram completes at most: its own and those that waited for it, each as
+    /// long as can be and after the longest gap.
+    pub const FRAMES_PER_DATAGRAM_MAX: usize = {
+        const PAYLOAD_FRAMES_MAX: usize =
+            PAYLOAD_BYTES_MAX.div_ceil(Codec::Ulaw.payload_bytes_per_frame());
+        (REORDER_PACKETS_MAX + 1) * (GAP_FRAMES_MAX as usize + PAYLOAD_FRAMES_MAX)
+    };
+
     /// A stage with room for legs in slots 0 .. `legs_max`.
     ///
     /// # Real-time
@@ -68,26 +79,37 @@ impl Decode {
         }
     }
 
-    /// Takes a leg in; its frames begin with its first packet.
+    /// Takes a leg in at `now`; its frames begin with its first packet, or at once if it was heard
+    /// elsewhere before.
     ///
     /// # Errors
     /// [`AddError`] if its slot is out of range or taken.
     ///
     /// # Real-time
     /// Wait-free, no allocation.
-    pub fn add_leg(&mut self, leg: &RxLeg) -> Result<(), AddError> {
+    pub fn add_leg(&mut self, now: Micros, leg: &RxLeg) -> Result<(), AddError> {
+        let mut timeline = Timeline::new(leg.leg, leg.codec);
+        let first_packet = match leg.uplink {
+            UplinkStart::Continued => {
+                timeline.heard(now);
+                FirstPacket::Came
+            }
+            UplinkStart::Fresh => FirstPacket::Awaited,
+        };
         self.legs.add(
             leg.leg,
             Leg {
                 codec: leg.codec,
                 reorder: Reorder::new(leg.codec.clock_rate()),
-                timeline: Timeline::new(leg.leg, leg.codec),
+                timeline,
                 keys: Keys::new(),
                 byte_order: ByteOrder::new(),
-                first_packet: FirstPacket::Awaited,
+                first_packet,
                 foreign_payload_type: Report::Due,
             },
-        )
+        )?;
+        self.next_deadline = self.next_deadline.min(now.plus_ms(FILL_AFTER_MS));
+        Ok(())
     }
 
     /// Lets a leg go, with what it had waiting. One that is not there is no matter.
@@ -129,7 +151,10 @@ impl Decode {
             let mut release = |timeline: &mut Timeline, released: Released<'_>| {
                 append(timeline, &released, &mut self.out, counts);
             };
-            return leg.other(now, leg_id, &packet, counts, &mut release, events);
+            leg.other(now, leg_id, &packet, counts, &mut release, events);
+            let lost_end = leg.keys.next_deadline().unwrap_or(NEVER);
+            self.next_deadline = self.next_deadline.min(lost_end);
+            return;
         }
         let Some(duration) = duration(leg.codec, packet.payload()) else {
             counts.count(RxCount::DropPayloadSize);
@@ -164,27 +189,27 @@ impl Decode {
             Verdict::Resynced => counts.count(RxCount::Resync),
             Verdict::Held | Verdict::Released => {}
         }
-        if let Some(key) = leg.keys.given_up(now) {
-            events(leg.key_event(leg_id, key));
-        }
         leg.timeline.heard(now);
         // Whether it waits or passed, nothing more is due for it before this.
         const { assert!(REORDER_WAIT_MS_MAX == FILL_AFTER_MS) };
         self.next_deadline = self.next_deadline.min(now.plus_ms(FILL_AFTER_MS));
     }
 
-    /// Lets go on what has waited long enough for missing packets, and keeps the uplink of silent
-    /// phones alive. Does nothing before [`Self::next_deadline`], so it may be called on every
+    /// Lets go on what has waited long enough for missing packets, keeps the uplink of silent
+    /// phones alive and tells of keys whose end was lost. Does nothing before [`Self::next_deadline`], so it may be called on every
     /// turn.
     ///
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs, at most once in [`WALK_MS_MIN`].
-    pub fn tick(&mut self, now: Micros, counts: &RxCounts) {
+    pub fn tick(&mut self, now: Micros, counts: &RxCounts, mut events: impl FnMut(RxEvent)) {
         if now < self.next_deadline {
             return;
         }
         let (out, mut next) = (&mut self.out, NEVER);
-        self.legs.for_each(|_, leg| {
+        self.legs.for_each(|id, leg| {
+            if let Some(over) = leg.keys.given_up(now) {
+                leg.tell(id, over, counts, &mut events);
+            }
             leg.reorder.release_due(now, |released| {
                 append(&mut leg.timeline, &released, out, counts);
             });
@@ -193,9 +218,20 @@ impl Decode {
                 leg.timeline.fill_due(now, |cut| pass_on(cut, out, counts));
                 leg.timeline.next_deadline()
             });
+            let lost_end = leg.keys.next_deadline();
             next = next.min(deadline.unwrap_or(NEVER));
+            next = next.min(lost_end.unwrap_or(NEVER));
         });
         self.next_deadline = next.max(now.plus_ms(WALK_MS_MIN));
+    }
+
+    /// Frames for which there is room in the ring to the next stage: one that takes them before
+    /// there is less than [`Self::FRAMES_PER_DATAGRAM_MAX`] loses none.
+    ///
+    /// # Real-time
+    /// Wait-free, no allocation.
+    pub fn room(&self) -> usize {
+        self.out.slots()
     }
 
     /// When [`Self::tick`] next has something to do; the end of time if never.
@@ -235,8 +271,8 @@ impl Leg {
                 };
                 counts.count(RxCount::TelephoneEvent);
                 let keys = self.keys.heard(now, packet.timestamp(), &event);
-                for key in keys.into_iter().flatten() {
-                    events(self.key_event(leg, key));
+                for over in keys.into_iter().flatten() {
+                    self.tell(leg, over, counts, &mut events);
                 }
             }
             _ => {
@@ -260,12 +296,15 @@ impl Leg {
             });
     }
 
-    fn key_event(&self, leg: LegId, key: Key) -> RxEvent {
-        RxEvent::TelephoneEvent {
+    fn tell(&self, leg: LegId, over: Over, counts: &RxCounts, events: &mut impl FnMut(RxEvent)) {
+        let Over::Told(Key { event, duration }) = over else {
+            return counts.count(RxCount::DropKey);
+        };
+        events(RxEvent::TelephoneEvent {
             leg,
-            event: key.event,
-            duration_ms: self.codec.clock_rate().milliseconds(key.duration.into()),
-        }
+            event,
+            duration_ms: self.codec.clock_rate().milliseconds(duration.into()),
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use crate::playout::{Heard, Played, Playout as Buffer, Pushed, Repair};
 use crate::pool::{AddError, Legs};
 use crate::stats::{TxCount, TxCounts};
 use crate::time::Tick;
-use crate::units::{FRAME_SAMPLES_MAX, SampleRate};
+use crate::units::{FRAME_SAMPLES_MAX, FRAME_US, SampleRate};
 
 #[derive(Debug)]
 struct Leg {
@@ -121,9 +121,7 @@ impl Playout {
     pub fn tick(&mut self, phase: Phase, tick: Tick, counts: &TxCounts) {
         let out = &mut self.out;
         let mut wide = [0; FRAME_SAMPLES_MAX];
-        if tick.late_us > TICK_LATE_US {
-            counts.count(TxCount::TickLate);
-        }
+        count_lateness(tick.woke_late_us(), counts);
         self.legs.for_each_in(phase.0, |id, leg| {
             let Heard {
                 played,
@@ -171,6 +169,22 @@ impl Playout {
     pub fn live_legs(&self) -> usize {
         self.legs.live()
     }
+}
+
+/// What is told apart of late ticks: beyond a tenth and a quarter of what a phone's buffer bears,
+/// and beyond a whole frame, so that slots were missed. In microseconds.
+const LATENESS_BOUNDS_US: [(TxCount, u64); 4] = [
+    (TxCount::TickLate, TICK_LATE_US),
+    (TxCount::TickLate2ms, 2_000),
+    (TxCount::TickLate5ms, 5_000),
+    (TxCount::TickLate20ms, FRAME_US),
+];
+
+fn count_lateness(late_us: u64, counts: &TxCounts) {
+    for (what, _) in LATENESS_BOUNDS_US.iter().filter(|(_, us)| late_us > *us) {
+        counts.count(*what);
+    }
+    counts.raise(TxCount::TickLateMax, late_us);
 }
 
 fn count(played: Played, repair: Option<Repair>, counts: &TxCounts) {

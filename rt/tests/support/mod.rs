@@ -4,7 +4,7 @@
 
 use diglot_rt::msg::{
     Codec, Comfort, DownlinkFrame, LegId, Pace, Part, PlayFrame, PortIndex, RxEvent, RxLeg, Sound,
-    TxLeg, UplinkFrame, UtteranceId,
+    TxLeg, UplinkFrame, UplinkStart, UtteranceId,
 };
 use diglot_rt::phases::Phase;
 use diglot_rt::stage::{Decode, Encode, Playout, Resample, SentFrame};
@@ -31,6 +31,7 @@ pub const fn rx_leg(leg: LegId, codec: Codec) -> RxLeg {
         port: PortIndex(0),
         source: address(4000),
         codec,
+        uplink: UplinkStart::Fresh,
     }
 }
 
@@ -64,7 +65,7 @@ impl Uplink {
     pub fn new(codec: Codec) -> Self {
         let mut uplink = Self::empty();
         let leg = rx_leg(LEG, codec);
-        uplink.decode.add_leg(&leg).expect("a free slot");
+        uplink.decode.add_leg(Micros(0), &leg).expect("a free slot");
         uplink.resample.add_leg(&leg).expect("a free slot");
         uplink
     }
@@ -90,7 +91,8 @@ impl Uplink {
     }
 
     pub fn tick(&mut self, now: Micros) {
-        self.decode.tick(now, &self.counts);
+        self.decode
+            .tick(now, &self.counts, |event| self.events.push(event));
         self.resample.step(RING, &self.counts);
     }
 
