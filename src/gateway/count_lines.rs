@@ -81,7 +81,10 @@ fn noteworthy(counts: &Counts) -> impl Iterator<Item = Value> {
 fn kinds(counts: &Counts) -> [Vec<Value>; 7] {
     [
         values(RxCount::ALL, RxCount::name, |what| counts.rx.value(what)),
-        values(TxCount::ALL, TxCount::name, |what| counts.tx.value(what)),
+        values(TxCount::ALL, TxCount::name, |what| match what {
+            TxCount::TickLateMax => counts.tx.greatest(what),
+            _ => counts.tx.value(what),
+        }),
         values(LinkCount::ALL, LinkCount::name, |what| {
             counts.link.value(what)
         }),

@@ -209,18 +209,42 @@ impl Switchboard {
                 first_timestamp: fastrand::u32(..),
             }),
         );
-        self.listen(pair, leg, port, remote, line.extension.uplink);
+        self.listen(
+            pair,
+            RxLeg {
+                leg,
+                port,
+                source: remote,
+                codec: line.extension.uplink,
+                uplink: UplinkStart::Fresh,
+            },
+        );
     }
 
     /// The leg's old source is a stranger before the new one is heard, on whichever pair it comes
-    /// to; what it hears goes on as it was, to another address.
+    /// to. Its uplink goes on as it was where the pair stays the same; on another pair its stages
+    /// begin anew, in the middle of its stream. What it hears goes on as it was, to another address.
     fn move_leg(&mut self, leg: LegId, remote: SocketAddr) {
         let Some(seat) = self.seat(leg) else {
             return;
         };
         let pair = steering::pair_of(remote, self.pairs.len());
-        self.rx(seat.rx_pair, RxCommand::RemoveLeg(leg));
-        self.listen(pair, leg, seat.port, remote, seat.uplink);
+        let (port, source) = (seat.port, remote);
+        if pair == seat.rx_pair {
+            self.rx(pair, RxCommand::Reroute { leg, port, source });
+        } else {
+            self.rx(seat.rx_pair, RxCommand::RemoveLeg(leg));
+            self.listen(
+                pair,
+                RxLeg {
+                    leg,
+                    port,
+                    source,
+                    codec: seat.uplink,
+                    uplink: UplinkStart::Continued,
+                },
+            );
+        }
         let destination = remote;
         self.tx(seat.tx_pair, TxCommand::Redirect { leg, destination });
         self.seats[usize::from(leg.slot)] = Some(Seat {
@@ -229,21 +253,7 @@ impl Switchboard {
         });
     }
 
-    fn listen(
-        &mut self,
-        pair: usize,
-        leg: LegId,
-        port: PortIndex,
-        source: SocketAddr,
-        codec: Codec,
-    ) {
-        let leg = RxLeg {
-            leg,
-            port,
-            source,
-            codec,
-            uplink: UplinkStart::Fresh,
-        };
+    fn listen(&mut self, pair: usize, leg: RxLeg) {
         self.rx(pair, RxCommand::AddLeg(leg));
     }
 

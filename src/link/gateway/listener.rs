@@ -256,18 +256,15 @@ mod tests {
     /// end that it knows.
     #[test]
     fn what_is_cleared_is_ended_once_with_silence() {
-        let begin: [(Pace, UtteranceId, fn(&mut Listener)); 2] = [
-            (Pace::Live, LIVE, |listener| {
-                live(listener, T0, 3);
-            }),
-            (Pace::Stored, SPOKEN, |listener| {
-                listener.queue(T0, SPOKEN, &[1; 100 * FRAME_BYTES], Part::Last);
-                while listener.next_frame(T0).is_some() {}
-            }),
-        ];
-        for (pace, utterance, begin) in begin {
+        for (pace, utterance) in [(Pace::Live, LIVE), (Pace::Stored, SPOKEN)] {
             let mut listener = Listener::new(LEG);
-            begin(&mut listener);
+            match pace {
+                Pace::Live => drop(live(&mut listener, T0, 3)),
+                Pace::Stored => {
+                    listener.queue(T0, SPOKEN, &[1; 100 * FRAME_BYTES], Part::Last);
+                    while listener.next_frame(T0).is_some() {}
+                }
+            }
             let mut ends = Vec::new();
             listener.clear(|frame| ends.push(frame));
             listener.clear(|frame| ends.push(frame));
