@@ -223,7 +223,8 @@ impl Switchboard {
 
     /// The leg's old source is a stranger before the new one is heard, on whichever pair it comes
     /// to. Its uplink goes on as it was where the pair stays the same; on another pair its stages
-    /// begin anew, in the middle of its stream. What it hears goes on as it was, to another address.
+    /// begin anew, in the middle of its stream. What it hears goes on as it was, to another
+    /// address.
     fn move_leg(&mut self, leg: LegId, remote: SocketAddr) {
         let Some(seat) = self.seat(leg) else {
             return;

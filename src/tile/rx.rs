@@ -207,8 +207,8 @@ impl RxTile {
         self.resample.remove_leg(leg);
     }
 
-    /// Gives a leg another source, as [`Self::add`] gave it its first; one that cannot be had leaves
-    /// it the old one.
+    /// Gives a leg another source, as [`Self::add`] gave it its first; one that cannot be had
+    /// leaves it the old one.
     fn reroute(&mut self, now: Micros, leg: LegId, port: PortIndex, source: SocketAddr) {
         let intake = &mut self.intake;
         let slot = self.slots.get_mut(usize::from(leg.slot));

@@ -196,8 +196,8 @@ impl Decode {
     }
 
     /// Lets go on what has waited long enough for missing packets, keeps the uplink of silent
-    /// phones alive and tells of keys whose end was lost. Does nothing before [`Self::next_deadline`], so it may be called on every
-    /// turn.
+    /// phones alive and tells of keys whose end was lost. Does nothing before
+    /// [`Self::next_deadline`], so it may be called on every turn.
     ///
     /// # Real-time
     /// Wait-free, no allocation; cost by live legs, at most once in [`WALK_MS_MIN`].
