@@ -250,6 +250,8 @@ fn a_caller_left_alone_gets_the_next_partner() {
             legs: [english, french]
         }
     );
+    // Who leaves while his bridge is being filled fails its filling, which is another ending.
+    is_bridged(&fake, &partner);
     fake.hang_up(&partner);
     assert_eq!(
         driver.next(),
